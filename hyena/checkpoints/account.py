@@ -1,0 +1,52 @@
+"""`Account`: every key of a published file or configuration is used exactly once, or an error names it."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from hyena.configs.files import nearest
+from hyena.errors import HyenaError
+
+T = TypeVar("T")
+_REQUIRED: Any = object()
+
+
+class Account(Generic[T]):
+    """Keys to take. `close` raises for what nobody took, so nothing of a checkpoint or an option is silently ignored."""
+
+    def __init__(self, items: Mapping[str, T], source: str):
+        """source: what the messages call it."""
+        self.items, self.source = dict(items), source
+        self.open = dict.fromkeys(self.items)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the key is there and not taken yet."""
+        return key in self.open
+
+    def take(self, key: str, default: T = _REQUIRED) -> T:
+        """The value of a key, once; the default where it is absent, or `HyenaError` where there is none."""
+        if key in self.open:
+            del self.open[key]
+            return self.items[key]
+        if key in self.items:
+            raise HyenaError(f"{self.source}: {key} is used twice")
+        if default is _REQUIRED:
+            raise HyenaError(f"{self.source} lacks {key}: is it whole, and is the format right?{nearest(key, self.open)}")
+        return default
+
+    def expect(self, key: str, value: T, why: str) -> None:
+        """Take an option for which one value alone can be reproduced (and is the default)."""
+        given = self.take(key, value)
+        if given != value:
+            raise HyenaError(f"{self.source}: {key} is {given!r}, which cannot be loaded: {why}")
+
+    def ignore(self, *keys: str) -> None:
+        """Take keys that change nothing here; the caller's comment says why."""
+        for key in keys:
+            self.take(key, None)  # pyright: ignore[reportArgumentType]
+
+    def close(self) -> None:
+        """Raise `HyenaError` naming the keys that nobody took."""
+        if self.open:
+            names = list(self.open)
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise HyenaError(f"{self.source} has keys with no meaning in this format: {', '.join(names[:5])}{more}")

@@ -1,0 +1,120 @@
+"""HyenaDNA (HazyResearch/hyena-dna): the original Lightning checkpoint and the transformers port on the hub.
+
+The model is safari's of order 2 with 12 symbols in 16 rows. Two things differ: its published inference code
+(standalone_hyenadna.py, modeling_hyena.py) adds a shift of 0.05 to the window where the training code has 0, and no
+configuration says so; and for order > 2 the two codes read the channels in different orders.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from hyena.checkpoints import safari
+from hyena.checkpoints.account import Account
+from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.model import ModelConfig
+from hyena.errors import HyenaError
+
+SHIFT = 0.05
+Loaded = tuple[ModelConfig, dict[str, Any] | None, dict[str, Tensor]]
+
+
+def original(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
+    """weights.ckpt -> configuration, head options (None: a language model) and our tensors."""
+    ours = safari.model_config(config, SHIFT, _tokenizer(config))
+    account = Account(safari.plain_names(tensors, source), source)
+    values = safari.backbone_tensors(account, "backbone.", ours, _layout(config, ours))
+    head = None
+    if "head.output_transform.weight" in account:  # HyenaDNAModel(use_head=True): the mean over all positions, then a map
+        values["score.weight"] = account.take("head.output_transform.weight")
+        values["score.bias"] = account.take("head.output_transform.bias")
+        head = {"classes": values["score.weight"].shape[0], "pool": "mean", "bias": True}
+    else:
+        safari.tied_head(account, values["backbone.embedding.weight"])
+    account.close()
+    return ours, head, values
+
+
+def transformers_port(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
+    """model.safetensors of the -hf repositories: prefix 'hyena.', a head of its own, or `score` of the sequence classifier."""
+    ours = _port_config(config)
+    account = Account(tensors, source)
+    values = safari.backbone_tensors(account, "hyena.backbone.", ours, safari.ORDER_FIRST)
+    head = None
+    if "score.weight" in account:  # HyenaDNAForSequenceClassification
+        values["score.weight"] = account.take("score.weight")
+        head = {"classes": values["score.weight"].shape[0], "pool": "last", "bias": False}
+    elif ours.tied:
+        safari.tied_head(account, values["backbone.embedding.weight"])
+    else:
+        values["lm_head.weight"] = account.take("lm_head.weight")
+    account.close()
+    return ours, head, values
+
+
+def lengths_before_padding(ids: Int[Tensor, "B L"], pad_id: int = 4) -> Int[Tensor, "B"]:
+    """The lengths (B,) that the port's classifier uses: tokens before the first pad; the whole row where that is none.
+
+    The port's own rule for rows padded on the left (a pad at position 0) is the last token, pads included: they leak. Pad on
+    the right, or pass true lengths.
+    """
+    padded = ids == pad_id
+    first = padded.int().argmax(1)
+    return torch.where(first > 0, first, ids.shape[1])
+
+
+def _tokenizer(config: dict[str, Any]) -> str | None:
+    """The 12 symbols are the published character tokenizer's."""
+    return "dna" if config.get("vocab_size") == 12 else None
+
+
+def _layout(config: dict[str, Any], ours: ModelConfig) -> str:
+    """The channel layout for order > 2, which the repository's two codes read differently: it must be said."""
+    layout = config["layer"].get("channel_layout")
+    if ours.mixers.H.order > 2 and layout not in safari.LAYOUTS:
+        raise HyenaError(
+            f"order {ours.mixers.H.order} has two published channel layouts: add 'channel_layout' to the configuration's layer, "
+            f"{safari.CHANNEL_FIRST!r} (src/) or {safari.ORDER_FIRST!r} (standalone_hyenadna.py)"
+        )
+    return layout or safari.ORDER_FIRST
+
+
+def _port_config(config: dict[str, Any]) -> ModelConfig:
+    """configuration_hyena.py's fields -> ours."""
+    o: Account[Any] = Account(config, "the published configuration")
+    o.expect("hyena_order", 2, "the port's filter has channels for order 2 alone")
+    o.expect("train_freq", True, "here the sine frequencies train; freeze them with requires_grad_(False)")
+    o.expect("layer_norm_epsilon", 1e-5, "the port's blocks use 1e-5 whatever it says")
+    # Stored and never applied by the port, or bookkeeping of transformers.
+    o.ignore("hyena_filter_dropout", "initializer_range", "pad_token_id", "architectures", "model_type", "torch_dtype", "dtype",
+             "transformers_version", "auto_map", "_name_or_path", "problem_type", "id2label", "label2id", "use_cache")  # fmt: skip
+    filter = ImplicitFilterConfig(
+        features=o.take("emb_dim"),
+        width=o.take("filter_order"),
+        inner_layers=o.take("num_inner_mlps"),
+        frequency=float(o.take("activation_freq")),
+        shift=SHIFT,
+    )
+    hyena = HyenaConfig(
+        short_taps=o.take("short_filter_order"),
+        skip=o.take("use_bias"),
+        dropout=float(o.take("hyena_dropout", 0.0)),
+        filter=filter,
+    )
+    width, hidden = o.take("d_model"), o.take("d_inner")
+    ours = ModelConfig(
+        pattern=o.take("n_layer") * "H",
+        width=width,
+        vocab_size=o.take("vocab_size"),
+        vocab_multiple=o.take("pad_vocab_size_multiple"),
+        max_length=o.take("max_seq_len"),
+        tokenizer=_tokenizer(config),
+        mlp_width=None if hidden == 4 * width else hidden,
+        embed_dropout=float(o.take("embed_dropout")),
+        tied=o.take("tie_word_embeddings", False),
+        mixers=Mixers(H=hyena),
+    )
+    o.close()
+    return ours

@@ -1,0 +1,26 @@
+"""The block, the same for every mixer: a mixer and an MLP, each before its own norm, each added to the stream."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyena.configs.model import ModelConfig
+from hyena.modules import build
+from hyena.modules.layers import MLPS, NORMS
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: ModelConfig, letter: str):
+        """letter: the layer's letter of the pattern."""
+        super().__init__()
+        self.mixer_norm = NORMS[config.norm](config.width, config.norm_eps)
+        self.mixer = build(config.mixer(letter), config.width, config.max_length, config.beyond)
+        self.mlp_norm = NORMS[config.norm](config.width, config.norm_eps)
+        self.mlp = MLPS[config.mlp](config.width, config.hidden, config.activation)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """The residual stream x (B, L, D) through the block."""
+        x = x + self.dropout(self.mixer(self.mixer_norm(x)))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))

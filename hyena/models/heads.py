@@ -1,0 +1,130 @@
+"""The models that users build: a backbone under a language-model head or a classifier, with saving and costs."""
+
+import copy
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hyena.configs.model import ModelConfig
+from hyena.errors import HyenaError
+from hyena.models import cost, store
+from hyena.models.backbone import Backbone
+from hyena.models.init import initialise
+
+Pool = Literal["mean", "last", "first", "sum"]
+
+
+class Model(nn.Module):
+    """What both heads share. Attributes: `config`, `backbone`, `tokenizer_file` (the file of a `file:NAME` tokenizer)."""
+
+    kind: str
+
+    def __init__(self, config: ModelConfig):
+        """Build the backbone; the subclass adds its head and initialises."""
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.tokenizer_file: Path | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.backbone.embedding.weight.device
+
+    def head_options(self) -> dict[str, int | str | bool]:
+        """What the constructor takes beside the configuration, for config.json."""
+        return {}
+
+    def flops(self, L: int) -> int:
+        """Operations of one forward over one sequence of L tokens (a multiply-add counts 2)."""
+        return cost.flops(self, L)
+
+    def state_bytes(self, L: int) -> int:
+        """Bytes one sequence must keep after L tokens to go on exactly."""
+        return cost.state_bytes(self, L)
+
+    def parameter_count(self) -> int:
+        """Trainable numbers; tied ones count once."""
+        return cost.parameters(self)
+
+    def resized(self, max_length: int) -> Self:
+        """A new model whose filters are stretched onto a grid of `max_length` tokens. The filters change: train or check."""
+        if max_length < 1:
+            raise HyenaError(f"max_length is {max_length}: use a whole number of at least 1")
+        model = copy.deepcopy(self)
+        for block in model.backbone.blocks:
+            block.mixer.resized(max_length)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        model.config = model.backbone.config = self.config.replace(max_length=max_length)
+        return model
+
+    def save(self, directory: str | Path) -> None:
+        """Write config.json, model.safetensors (sharded when large) and the tokenizer's file; nothing is left half-written."""
+        store.save(self, Path(directory))
+
+
+class LanguageModel(Model):
+    """Next-token prediction over V = `config.rows` symbols."""
+
+    kind = "language-model"
+
+    def __init__(self, config: ModelConfig):
+        """A freshly initialised model (see `models/init.py`)."""
+        super().__init__(config)
+        self.lm_head = None if config.tied else nn.Linear(config.width, config.rows, bias=False)
+        initialise(self, len(config.layers), config.init_std)
+
+    def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L V"]:
+        """Logits (B, L, V) of ids (B, L): row t predicts token t + 1 and depends on tokens 0 .. t."""
+        return self.logits(self.backbone(ids))
+
+    def logits(self, hidden: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
+        """The head on hidden states (B, L, D)."""
+        weight = self.backbone.embedding.weight if self.lm_head is None else self.lm_head.weight
+        return F.linear(hidden, weight)
+
+
+class Classifier(Model):
+    """One label a sequence: hidden states are pooled over the sequence's own tokens, then mapped to the classes."""
+
+    kind = "classifier"
+
+    def __init__(self, config: ModelConfig, classes: int = 2, pool: Pool = "mean", bias: bool = True):
+        """classes: labels; pool: `mean`, `last`, `first` or `sum` over a sequence's tokens."""
+        super().__init__(config)
+        if classes < 1 or pool not in ("mean", "last", "first", "sum"):
+            raise HyenaError(f"classes is {classes} and pool {pool!r}: use at least 1, and mean, last, first or sum")
+        self.classes, self.pool = classes, pool
+        self.score = nn.Linear(config.width, classes, bias=bias)
+        initialise(self, len(config.layers), config.init_std)
+
+    def head_options(self) -> dict[str, int | str | bool]:
+        """The constructor's arguments."""
+        return {"classes": self.classes, "pool": self.pool, "bias": self.score.bias is not None}
+
+    def forward(self, ids: Int[Tensor, "B L"], lengths: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C"]:
+        """Class logits (B, classes) of ids (B, L). lengths (B,): the tokens of each row, which is padded on the right."""
+        return self.logits(self.backbone(ids), lengths)
+
+    def logits(self, hidden: Float[Tensor, "B L D"], lengths: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C"]:
+        """Pool hidden states (B, L, D) over the first `lengths` positions of each row, and classify."""
+        B, L, _ = hidden.shape
+        if lengths is None:
+            lengths = torch.full((B,), L, device=hidden.device)
+        elif lengths.shape != (B,) or int(lengths.min()) < 1 or int(lengths.max()) > L:
+            raise HyenaError(f"lengths is {lengths.tolist()}: {B} whole numbers from 1 to {L} are needed")
+        if self.pool == "first":
+            pooled = hidden[:, 0]
+        elif self.pool == "last":
+            pooled = hidden[torch.arange(B, device=hidden.device), lengths - 1]
+        else:
+            own = torch.arange(L, device=hidden.device) < lengths[:, None]
+            pooled = hidden.masked_fill(~own[..., None], 0).sum(1)
+            pooled = pooled / lengths[:, None] if self.pool == "mean" else pooled
+        return self.score(pooled)
+
+
+KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for cls in (LanguageModel, Classifier)}

@@ -1,0 +1,189 @@
+"""The native format: config.json + model.safetensors (sharded when large) + the tokenizer's file, in one directory.
+
+Every file is written beside its place and moved there when all are complete, config.json last; all carry the same
+`save_id`, so files of two saves cannot be mistaken for one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hyena.configs.files import read_json
+from hyena.configs.model import ModelConfig
+from hyena.errors import HyenaError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FORMAT = "hyena"
+VERSION = 1
+SHARD_BYTES = 4 * 2**30
+
+
+def is_native(directory: Path) -> bool:
+    """Whether the directory's config.json says that it is ours."""
+    return (directory / CONFIG).is_file() and read_json(directory / CONFIG).get("format") == FORMAT
+
+
+def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write a model (see `Model.save`). Raises `HyenaError` where the directory cannot be written or a tokenizer is missing."""
+    tokenizer = _tokenizer_source(model)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    config = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "kind": model.kind,
+        "head": model.head_options(),
+        "model": model.config.to_dict(),
+    }
+    config["save_id"] = _identity(config, tensors)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory, config, _shards(tensors, shard_bytes), tokenizer)
+    except OSError as error:
+        raise HyenaError(f"cannot save to {directory}: {error.strerror or error}; choose another directory") from None
+
+
+def _write(
+    directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None
+) -> None:
+    """All files complete under temporary names, then moved, then what an earlier save left behind removed."""
+    finished: list[tuple[Path, Path]] = []
+
+    def place(name: str) -> Path:
+        finished.append((directory / f".{name}.{os.getpid()}.part", directory / name))
+        return finished[-1][0]
+
+    try:
+        for name, tensors in shards.items():
+            save_file(tensors, place(name), metadata={"format": "pt", "save_id": config["save_id"]})
+        if len(shards) > 1:
+            where = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+            place(INDEX).write_text(
+                json.dumps({"metadata": {"save_id": config["save_id"]}, "weight_map": where}, indent=1)
+            )
+        if tokenizer is not None and tokenizer.resolve() != (directory / tokenizer.name).resolve():
+            shutil.copyfile(tokenizer, place(tokenizer.name))
+        place(CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        for part, final in finished:
+            os.replace(part, final)
+    finally:
+        for part, _ in finished:
+            part.unlink(missing_ok=True)
+    stale = {*directory.glob("model*.safetensors"), directory / INDEX} - {final for _, final in finished}
+    for path in stale:
+        path.unlink(missing_ok=True)
+
+
+def _tokenizer_source(model: Any) -> Path | None:
+    """The file behind a `file:NAME` tokenizer, which must travel with the model."""
+    spec = model.config.tokenizer
+    if spec is None or not spec.startswith("file:"):
+        return None
+    path = model.tokenizer_file or Path(spec.removeprefix("file:"))
+    if not path.is_file():
+        raise HyenaError(f"the tokenizer file {path} does not exist: set model.tokenizer_file to where it is")
+    return path
+
+
+def _identity(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """A hash of everything that is saved: the same model has the same identity."""
+    digest = hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=12)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _shards(tensors: dict[str, Tensor], limit: int) -> dict[str, dict[str, Tensor]]:
+    """File name -> tensors, in order, each file up to `limit` bytes."""
+    groups: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if groups[-1] and size + tensor.nbytes > limit:
+            groups.append({})
+            size = 0
+        groups[-1][name] = tensor
+        size += tensor.nbytes
+    if len(groups) == 1:
+        return {WEIGHTS: groups[0]}
+    return {f"model-{i:05}-of-{len(groups):05}.safetensors": group for i, group in enumerate(groups, 1)}
+
+
+def load(directory: Path) -> Any:
+    """Read a model back: same weights, same dtypes, in evaluation mode. Raises `HyenaError` for whatever does not fit."""
+    from hyena.models.heads import KINDS  # the heads call this file for their methods
+
+    file = directory / CONFIG
+    config = read_json(file)
+    if config.get("format") != FORMAT:
+        raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
+    if config.get("format_version") != VERSION:
+        raise HyenaError(
+            f"{file} has format version {config.get('format_version')!r}, this hyena reads {VERSION}: update"
+        )
+    if config.get("kind") not in KINDS or "model" not in config:
+        raise HyenaError(f"{file} names kind {config.get('kind')!r}: one of {', '.join(KINDS)} is needed")
+    model_config = ModelConfig.from_dict(config["model"], f"{file}: model")
+    try:
+        with torch.device("meta"):
+            model = KINDS[config["kind"]](model_config, **config.get("head", {}))
+    except TypeError:
+        raise HyenaError(f"{file} has an unknown key in 'head': {config['head']}") from None
+    assign(model, read_weights(directory, config.get("save_id")), str(directory))
+    spec = model_config.tokenizer
+    if spec is not None and spec.startswith("file:"):
+        model.tokenizer_file = directory / Path(spec.removeprefix("file:")).name
+    return model.eval()
+
+
+def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Give a model built on the meta device its tensors; every name and shape must fit, or `HyenaError` names what does not."""
+    wanted = model.state_dict()
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    if missing or extra:
+        raise HyenaError(f"{source} does not fit its configuration: missing {_some(missing)}; unknown {_some(extra)}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, the configuration says {tuple(wanted[name].shape)}"
+            raise HyenaError(f"{source}: {name} has shape {shapes}")
+    model.load_state_dict(tensors, assign=True)
+
+
+def _some(names: list[str]) -> str:
+    """A few names and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
+
+
+def read_weights(directory: Path, save_id: str | None) -> dict[str, Tensor]:
+    """The tensors of a native directory, from one file or from the shards its index names."""
+    if (directory / INDEX).is_file():
+        names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
+    else:
+        names = [WEIGHTS]
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        values, metadata = read_safetensors(directory / name)
+        if metadata.get("save_id") != save_id:
+            raise HyenaError(f"{directory / name} and {CONFIG} come from two different saves: save the model again")
+        tensors.update(values)
+    return tensors
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; one line that names it where it is missing, truncated or corrupt."""
+    if not path.is_file():
+        raise HyenaError(f"{path} does not exist: the checkpoint is incomplete, or the path is wrong")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HyenaError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from None

@@ -1,0 +1,102 @@
+"""Causal softmax attention: grouped key/value heads, rotary positions, optionally within a window (arXiv 1706.03762).
+
+A window is computed block by block, each against itself and the block before it, so its memory grows with L and not L^2.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyena.configs.mixers import AttentionConfig
+from hyena.errors import HyenaError
+from hyena.modules.rotary import Rotary
+
+
+def heads_for(width: int) -> int:
+    """The fewest heads of at most 64 channels that divide the width."""
+    return next(heads for heads in range(1, width + 1) if width % heads == 0 and width // heads <= 64)
+
+
+class Attention(nn.Module):
+    """The mixer. `qkv_proj` holds the rows of all queries, then of all keys, then of all values."""
+
+    def __init__(self, config: AttentionConfig, width: int):
+        """width: D."""
+        super().__init__()
+        self.config, self.width, self.window = config, width, config.window
+        self.heads = heads_for(width) if config.heads is None else config.heads
+        self.kv_heads = self.heads if config.kv_heads is None else config.kv_heads
+        if self.heads < 1 or width % self.heads:
+            raise HyenaError(f"{self.heads} heads do not divide width {width}: use a divisor")
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
+            raise HyenaError(f"kv_heads {self.kv_heads} does not divide heads {self.heads}: use a divisor")
+        self.head_width = width // self.heads
+        rotary = self.head_width - self.head_width % 2 if config.rotary_width is None else config.rotary_width
+        if rotary > self.head_width:
+            raise HyenaError(f"rotary_width {rotary} exceeds the head's {self.head_width} channels: use at most that")
+        self.rotary = Rotary(rotary, config.rotary_base) if rotary else None
+        rows = (self.heads + 2 * self.kv_heads) * self.head_width
+        self.qkv_proj = nn.Linear(width, rows, bias=config.qkv_bias)
+        self.out_proj = nn.Linear(width, width, bias=config.out_bias)
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """x (B, L, D), any L."""
+        qkv = rearrange(self.qkv_proj(x), "B L (H P) -> B H L P", P=self.head_width)
+        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        dropout = self.config.dropout if self.training else 0.0
+        if self.window is None or self.window >= x.shape[1]:
+            y = _attend(q, k, v, dropout, is_causal=True)
+        else:
+            y = windowed(q, k, v, self.window, dropout)
+        return self.out_proj(rearrange(y, "B H L P -> B L (H P)"))
+
+    def flops(self, L: int) -> int:
+        """Projections, and scores and sums over all keys within the window (the causal half is counted whole)."""
+        keys = L if self.window is None or self.window >= L else 2 * self.window
+        weights = self.qkv_proj.weight.numel() + self.out_proj.weight.numel()
+        return 2 * L * weights + 4 * L * keys * self.width
+
+    def state_bytes(self, L: int) -> int:
+        """Keys and values of the tokens in reach."""
+        reach = L if self.window is None else min(L, self.window)
+        return 2 * self.kv_heads * self.head_width * reach * self.qkv_proj.weight.element_size()
+
+    def resized(self, length: int) -> None:
+        """Nothing here is tied to max_length."""
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, dropout: float, mask: Tensor | None = None, is_causal: bool = False
+) -> Tensor:
+    """softmax(q k^T / sqrt(P)) v for q (..., H, L, P) and fewer key/value heads; a group of queries shares one."""
+    grouped = q.shape[-3] != k.shape[-3]
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped
+    )
+
+
+def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:
+    """Attention of q (B, H, L, P) over the last `window` tokens, itself included; window < L.
+
+    In blocks of `window` tokens: a query at place i of its block sees places i + 1 .. i + window of the two blocks' keys.
+    """
+    B, _, L, _ = q.shape
+    blocks = -(-L // window)
+    padding = blocks * window - L
+
+    def cut(x: Tensor, before: int) -> Tensor:
+        """(B, H, L, P) in overlapping blocks of `before` + window tokens, batch and block in one axis."""
+        padded = F.pad(x, (0, 0, before, padding))
+        cuts = padded.unfold(2, before + window, window)  # (B, H, blocks, P, before + window)
+        return rearrange(cuts, "B H n P w -> (B n) H w P")
+
+    places = torch.arange(2 * window, device=q.device) - torch.arange(window, device=q.device)[:, None]
+    seen = ((places >= 1) & (places <= window)).repeat(B, blocks, 1, 1)
+    seen[:, 0, :, :window] = False  # before the first block there is nothing
+    mask = rearrange(seen, "B n q k -> (B n) 1 q k")
+    y = _attend(cut(q, 0), cut(k, window), cut(v, window), dropout, mask)
+    return rearrange(y, "(B n) H w P -> B H (n w) P", B=B)[:, :, :L]

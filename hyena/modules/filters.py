@@ -1,0 +1,140 @@
+"""The implicit filter of Hyena: taps as a function of their position, h_n = MLP(z_n) * window(t_n).
+
+The grid has `max_length` points: t_n = n / (max_length - 1), and z_n = [t_n, cos(f_j w_n), -sin(f_j w_n)] with
+w_n = 2 pi n / max_length and f_j from 1e-4 to M - 1 in M = (features - 1) / 2 steps. A shorter sequence uses the first points
+of the grid, never another grid. (arXiv 2302.10866, section 3.3 and appendix D; formulas as in the released safari code.)
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyena.configs.mixers import Beyond, ImplicitFilterConfig
+from hyena.errors import HyenaError
+from hyena.modules.precision import Float32Module
+
+
+def positions(length: int, max_length: int, features: int, start: int = 0) -> tuple[Tensor, Tensor]:
+    """t (length,) and z (length, features) of the grid points from `start` on, computed in float64, returned in float32."""
+    n = torch.arange(start, start + length, dtype=torch.float64)
+    bands = (features - 1) // 2
+    f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64) if bands > 1 else torch.full((1,), 1e-4).double()
+    t = n / max(max_length - 1, 1)
+    angle = 2 * math.pi * n[:, None] / max_length * f
+    z = torch.cat([t[:, None], angle.cos(), -angle.sin()], dim=1)
+    return t.float(), z.float()
+
+
+class ImplicitFilter(Float32Module):
+    """Taps (G, K) for any K; parameters and grid stay in float32 when the model is cast to half precision."""
+
+    def __init__(self, config: ImplicitFilterConfig, groups: int, max_length: int, beyond: Beyond):
+        """groups: G, the number of filters; max_length: points of the grid."""
+        super().__init__()
+        self.config, self.groups, self.max_length, self.beyond = config, groups, max_length, beyond
+        t, z = positions(max_length, max_length, config.features)
+        self.register_buffer("t", t)
+        if config.train_features:
+            self.z = nn.Parameter(z)
+        else:
+            self.register_buffer("z", z)
+        widths = [config.features] + (config.inner_layers + 1) * [config.width]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.out = nn.Linear(config.width, groups, bias=False)
+        self.frequency = nn.Parameter(torch.full((config.width,), config.frequency))
+        fast, slow = (math.log(config.decay_target) / fraction for fraction in (config.fast_decay, config.slow_decay))
+        self.register_buffer("decay", torch.linspace(slow, fast, groups) if config.window == "exponential" else None)
+        self._cached: tuple[list[Tensor], Tensor] | None = None
+
+    def used(self, length: int) -> int:
+        """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
+        if length <= self.max_length or self.beyond == "extend":
+            return length
+        if self.beyond == "truncate":
+            return self.max_length
+        raise HyenaError(
+            f"the sequence has {length} tokens but the filters have max_length {self.max_length} and beyond='error': "
+            "shorten it, build the model with beyond='truncate' or 'extend', or use model.resized(new_length)"
+        )
+
+    def forward(self, length: int) -> Float[Tensor, "G K"]:
+        """The taps for sequences of `length` tokens, K = `used(length)`.
+
+        In evaluation without gradients they are computed once, for a rounded-up length, and kept for as long as every
+        tensor that they depend on still has the same values: a changed weight is always seen.
+        """
+        K = self.used(length)
+        if self.training or torch.is_grad_enabled():
+            return self._taps(K)
+        sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
+        if self._cached is None or self._cached[1].shape[1] < K or not _same(self._cached[0], sources):
+            step = max(64, 2 ** (K - 1).bit_length() // 8)
+            self._cached = [s.clone() for s in sources], self._taps(self.used_most(-(-K // step) * step))
+        return self._cached[1][:, :K]
+
+    def used_most(self, length: int) -> int:
+        """`length`, or max_length where the filter ends there: how far taps may be computed ahead."""
+        return length if self.beyond == "extend" else min(length, self.max_length)
+
+    def _taps(self, K: int) -> Tensor:
+        """The formula, for the first K points of the grid, in the dtype of the parameters."""
+        with torch.autocast(self.t.device.type, enabled=False):
+            t, z = self._grid(K)
+            for layer in self.layers:
+                z = torch.sin(self.frequency * layer(z))
+            taps = self.out.weight @ z.T  # (G, K): the transposed order leaves each filter contiguous
+            if self.decay is not None:
+                taps = taps * (torch.exp(-self.decay.abs()[:, None] * t) + self.config.shift)
+            if self.config.channel_norm:
+                taps = taps / taps.norm(p=1, dim=0, keepdim=True)
+        return taps
+
+    def _grid(self, K: int) -> tuple[Tensor, Tensor]:
+        """t (K,) and z (K, features): the stored grid, which with beyond='extend' goes on past its end."""
+        if K <= self.max_length:
+            return self.t[:K], self.z[:K]
+        self._check_formula()
+        t, z = positions(K - self.max_length, self.max_length, self.config.features, start=self.max_length)
+        return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])
+
+    def _on_formula(self) -> bool:
+        """Whether the stored features are those of the formula, which a trained or published z need not be."""
+        z = positions(self.max_length, self.max_length, self.config.features)[1]
+        # The published grids were computed in float32: at the highest frequency that is off by up to about 1e-4 turns.
+        return torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
+
+    def _check_formula(self) -> None:
+        """A grid that is data cannot be continued."""
+        if not self._on_formula():
+            raise HyenaError(
+                "beyond='extend' continues the grid by its formula, but this model's positional features differ from it "
+                "(they were trained): use beyond='truncate', or model.resized(new_length)"
+            )
+
+    def resized(self, length: int) -> None:
+        """Stretch the filter onto a grid of `length` points, in place: the same function of t, sampled anew.
+
+        Features that stand on the formula are recomputed; trained ones are interpolated linearly between their points.
+        """
+        t, z = positions(length, length, self.config.features)
+        if not self._on_formula():
+            z = nn.functional.interpolate(self.z.detach().T[None].float(), length, mode="linear", align_corners=True)[
+                0
+            ].T
+        self.t = t.to(self.t)
+        z = z.contiguous().to(self.z)
+        self.z = nn.Parameter(z) if self.config.train_features else z
+        self.max_length, self._cached = length, None
+
+    def flops(self, length: int) -> int:
+        """The MLP over K points; the filter is computed once a forward, not once a sequence."""
+        return 2 * self.used(length) * sum(layer.weight.numel() for layer in [*self.layers, self.out])
+
+
+def _same(kept: list[Tensor], now: list[Tensor]) -> bool:
+    """Equal in dtype, device and every value. Version counters would not see a change through `.data`."""
+    return len(kept) == len(now) and all(
+        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b) for a, b in zip(kept, now, strict=True)
+    )

@@ -1,0 +1,92 @@
+"""Hyena of order N: gates and long convolutions in turn (arXiv 2302.10866, definition 3.1, as the released code has it).
+
+    x_0, ..., x_(N-1), v = split(short_conv(W_in u))
+    for o in 0 .. N-2:    v = h_o conv (x_(N-1-o) * v) + d_o * (x_(N-1-o) * v)
+    y = W_out act(x_0 * v)
+
+Order 2 is y = W_out (x_0 * (h conv (x_1 * v) + d * x_1 * v)): one long convolution between two gates. HyenaDNA is this class.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyena.configs.mixers import Beyond, HyenaConfig
+from hyena.modules.filters import ImplicitFilter
+from hyena.modules.layers import activation
+from hyena.modules.short_conv import ShortConv
+from hyena.ops import long_conv
+from hyena.ops.plan import conv_flops
+
+
+class Hyena(nn.Module):
+    """The mixer. The N - 1 long filters of D channels are rows o D + d of one implicit filter and of `skip`."""
+
+    def __init__(self, config: HyenaConfig, width: int, max_length: int, beyond: Beyond):
+        """width: D; max_length and beyond: see `ModelConfig`."""
+        super().__init__()
+        self.config, self.width, self.convolutions = config, width, config.order - 1
+        streams = (config.order + 1) * width
+        self.in_proj = nn.Linear(width, streams)
+        self.short_conv = ShortConv(streams, config.short_taps)
+        self.filter = ImplicitFilter(config.filter, self.convolutions * width, max_length, beyond)
+        self.skip = nn.Parameter(torch.randn(self.convolutions * width)) if config.skip else None
+        self.order_scale = nn.Parameter(torch.ones(self.convolutions)) if config.order_scale else None
+        self.out_proj = nn.Linear(width, width)
+        self.act = activation(config.activation)
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
+        taps = self.filter(x.shape[1]).unflatten(0, (self.convolutions, self.width))
+        streams = self.short_conv(self.in_proj(x).transpose(1, 2))
+        first_gate, *gates, v = streams.chunk(self.config.order + 1, dim=1)
+        for o, gate in enumerate(reversed(gates)):
+            v = self._convolve(v, gate, taps[o], o, post=first_gate if o == self.convolutions - 1 else None)
+        return self.out_proj(self.act(v).transpose(1, 2))
+
+    def _convolve(self, v: Tensor, gate: Tensor, h: Tensor, o: int, post: Tensor | None) -> Tensor:
+        """Convolution o of the recurrence on v (B, D, L), with the gate before it and, for the last, the one after it."""
+        skip = None if self.skip is None else self.skip.unflatten(0, (self.convolutions, self.width))[o]
+        pre = self._gate(gate)
+        if self.order_scale is not None:
+            h = h * self.order_scale[o]
+            skip = None if skip is None else skip * self.order_scale[o]
+        if self.training and self.config.dropout:
+            v, pre = F.dropout(v * pre, self.config.dropout), None
+        return long_conv(v, h, skip, pre=pre, post=post)
+
+    def _gate(self, gate: Tensor) -> Tensor:
+        """What multiplies before a convolution: the gate (B, D, L) itself."""
+        return gate
+
+    def flops(self, L: int) -> int:
+        """Projections, short and long convolutions, gates; the filters apart."""
+        D, K = self.width, min(self.filter.used(L), L)
+        projections = 2 * L * (self.in_proj.weight.numel() + self.out_proj.weight.numel())
+        gates = self.config.order * D * L
+        return (
+            projections
+            + self.short_conv.flops(L)
+            + self.convolutions * conv_flops(1, D, L, K, D)
+            + gates
+            + self.filter.flops(L)
+        )
+
+    def state_bytes(self, L: int) -> int:
+        """The last inputs of the short convolution, and of each long one in float32 as many as its filter reaches back."""
+        size = self.in_proj.weight.element_size()
+        short = (self.config.order + 1) * self.width * (self.config.short_taps - 1) * size
+        return short + self.convolutions * self.width * self.filter.used(L) * max(4, size)
+
+    def resized(self, length: int) -> None:
+        """Stretch the filters onto a grid of `length` tokens, in place."""
+        self.filter.resized(length)
+
+
+class OuterHyena(Hyena):
+    """The variant whose gates before a convolution are their sums over the channels (safari's `outer_mixing`)."""
+
+    def _gate(self, gate: Tensor) -> Tensor:
+        """sum over a of x[a], the same for all channels: the released outer product v x^T summed over x's channels."""
+        return gate.sum(1, keepdim=True).expand_as(gate)

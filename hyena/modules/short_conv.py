@@ -1,0 +1,28 @@
+"""The depthwise causal convolution of a few taps that follows Hyena's input projection."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyena.ops.direct import depthwise
+
+
+class ShortConv(nn.Module):
+    """y_t = sum_k taps_k x_(t-k) + bias, one filter a channel; `taps[:, 0]` multiplies the present token."""
+
+    def __init__(self, channels: int, K: int):
+        """channels: D; K: taps. Initialised as PyTorch initialises a depthwise convolution: U(+-1 / sqrt(K))."""
+        super().__init__()
+        bound = 1 / math.sqrt(K)
+        self.taps = nn.Parameter(torch.empty(channels, K).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x: Float[Tensor, "B D L"]) -> Float[Tensor, "B D L"]:
+        """x (B, D, L), any L."""
+        return depthwise(x, self.taps, self.bias)
+
+    def flops(self, L: int) -> int:
+        """2 K operations a channel and token."""
+        return 2 * L * self.taps.numel()

@@ -1,0 +1,12 @@
+"""FLOOR 1: functions on tensors. No modules, no configuration, no state.
+
+The alphabet, the same in every room: B batch, L sequence, D channels, K filter taps, G filter groups (D / G consecutive
+channels share a filter), N Hyena order, H heads, P head width, V rows of the head. Convolutions speak (B, D, L), modules
+(B, L, D).
+"""
+
+from hyena.ops.filters import Spectrum
+from hyena.ops.long_conv import long_conv, prepare
+from hyena.ops.plan import Costs, Plan, plan
+
+__all__ = ["Costs", "Plan", "Spectrum", "long_conv", "plan", "prepare"]

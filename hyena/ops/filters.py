@@ -1,0 +1,37 @@
+"""`Taps`: one filter as a backend wants it. `Spectrum`: taps that a caller prepared once to use them many times."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Taps(NamedTuple):
+    """Taps h (G, K) in the dtype of the computation; for the transforms also their spectrum (G, n // 2 + 1) over n points."""
+
+    h: Tensor
+    spectrum: Tensor | None = None
+    n: int = 0
+
+    def groups(self, some: slice) -> "Taps":
+        """The same for some of the groups."""
+        return Taps(self.h[some], None if self.spectrum is None else self.spectrum[some], self.n)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A prepared filter: give it to `long_conv` in place of h for sequences of up to `length`; made by `prepare`."""
+
+    taps: Taps
+    length: int
+    backend: str
+
+    @property
+    def h(self) -> Tensor:
+        """The taps (G, K)."""
+        return self.taps.h
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the taps and their transform hold."""
+        return sum(t.nbytes for t in (self.taps.h, self.taps.spectrum) if t is not None)

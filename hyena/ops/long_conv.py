@@ -1,0 +1,103 @@
+"""THE dispatch point: every long convolution of the library goes through `long_conv`, and `plan` decides how."""
+
+import functools
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hyena.errors import HyenaError
+from hyena.ops.filters import Spectrum
+from hyena.ops.gated import BACKENDS, compute_dtype, long_conv_op
+from hyena.ops.plan import plan
+
+_plan = functools.lru_cache(maxsize=4096)(plan)
+
+
+def long_conv(
+    u: Float[Tensor, "B D L"],
+    h: Float[Tensor, "G K"] | Spectrum,
+    skip: Float[Tensor, "D"] | None = None,
+    *,
+    pre: Float[Tensor, "B D L"] | None = None,
+    post: Float[Tensor, "B D L"] | None = None,
+    backend: str = "auto",
+) -> Float[Tensor, "B D L"]:
+    """y = post * (causal_conv(pre * u, h) + skip * (pre * u)), the gated long convolution (arXiv 2302.10866, section 3).
+
+    causal_conv(x, h)_t = sum over k <= t of h_k x_(t-k): `h[:, 0]` multiplies the present token, and group g of the taps
+    serves channels g D/G .. (g + 1) D/G - 1. Any L and any K, also K > L (the taps past L see no token).
+
+    u, pre, post: (B, D, L). h: taps (G, K) with D % G == 0, or what `prepare` made of them. skip: (D,).
+    Half-precision inputs are computed in float32 and returned in u's dtype; float64 stays float64.
+    backend: "auto" asks `plan`; "direct", "fft" or "blocked" insist.
+
+    Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
+    """
+    taps = h.h if isinstance(h, Spectrum) else h
+    _check(u, taps, skip, pre, post)
+    B, D, L = u.shape
+    if isinstance(h, Spectrum):
+        if L > h.length:
+            raise HyenaError(
+                f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}"
+            )
+        if backend not in ("auto", h.backend):
+            raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")
+        return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend)
+    if backend == "auto":
+        needs_grad = torch.is_grad_enabled() and any(
+            t is not None and t.requires_grad for t in (u, taps, skip, pre, post)
+        )
+        gated = pre is not None or post is not None
+        backend = _plan(B, D, L, *reversed(taps.shape), u.dtype, u.device.type, needs_grad, gated).backend
+    elif backend not in BACKENDS:
+        raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
+    return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend)
+
+
+def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None, backend: str = "auto") -> Spectrum:
+    """Transform taps h (G, K) once, to convolve many sequences of up to `length` tokens with them.
+
+    For inference: no gradient reaches h through it. channels: D of the sequences to come (G where not given), which only
+    helps "auto" to choose. The result holds its own copy of nothing: changing h afterwards changes direct convolutions and
+    not transformed ones, so prepare again.
+    """
+    if h.requires_grad and torch.is_grad_enabled():
+        raise HyenaError("prepare() is for inference and h requires a gradient: call it under torch.no_grad()")
+    if h.ndim != 2 or length < 1:
+        raise HyenaError(f"prepare() needs taps (G, K) and a length of at least 1, got {tuple(h.shape)} and {length}")
+    G, K = h.shape
+    if backend == "auto":
+        backend = _plan(1, channels or G, length, K, G, h.dtype, h.device.type).backend
+    elif backend not in BACKENDS:
+        raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
+    dtype = torch.promote_types(h.dtype, torch.float32)
+    return Spectrum(BACKENDS[backend].transform(h.detach().to(dtype), length), length, backend)
+
+
+def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: Tensor | None) -> None:
+    """One clear line for whatever does not fit."""
+    if u.ndim != 3 or h.ndim != 2:
+        raise HyenaError(f"u must be (B, D, L) and h (G, K), got {tuple(u.shape)} and {tuple(h.shape)}")
+    (_, D, L), (G, K) = u.shape, h.shape
+    if 0 in (D, L, G, K):
+        raise HyenaError(
+            f"u {tuple(u.shape)} or h {tuple(h.shape)} has no channel, token, filter or tap: drop empty inputs"
+        )
+    if D % G:
+        raise HyenaError(f"u has {D} channels and h {G} groups: D must be a multiple of G")
+    if skip is not None and skip.shape != (D,):
+        raise HyenaError(f"skip has shape {tuple(skip.shape)}: ({D},) is needed, one value a channel")
+    for name, gate in (("pre", pre), ("post", post)):
+        if gate is not None and gate.shape != u.shape:
+            raise HyenaError(f"{name} has shape {tuple(gate.shape)}: {tuple(u.shape)} is needed, as u")
+    for name, t in (("u", u), ("h", h), ("skip", skip), ("pre", pre), ("post", post)):
+        if t is not None and not t.is_floating_point():
+            raise HyenaError(f"{name} is {t.dtype}: real floating-point numbers are needed")
+        if t is not None and t.device != u.device:
+            raise HyenaError(f"{name} is on {t.device} and u on {u.device}: move them to one device")
+    if compute_dtype(u, h) == torch.float64 and u.dtype != torch.float64:
+        raise HyenaError(
+            f"h is float64 and u {u.dtype}: convert u to float64 or h to float32, nothing is cast down here"
+        )

@@ -1,0 +1,102 @@
+"""FASTA as it is met in the wild, and the five letters made of it."""
+
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hyena.data import Record, is_fasta, read_fasta, to_acgtn
+from hyena.errors import HyenaError
+
+
+def write(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "sequence.fa"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+def test_records_of_plain_and_packed_files(tmp_path: Path, pack: Callable[[bytes], bytes]):
+    path = write(tmp_path, pack(b">chr1 first  one\nACGT\nacgtn\n>chr2\nNNRY-*\n"))
+    assert list(read_fasta(path)) == [
+        Record("chr1", "first  one", b"ACGTacgtn"),
+        Record("chr2", "", b"NNRY-*"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b">a b\r\nAC\r\nGT\r\n",
+        b"\n\n>a b\n\nAC\n\n\nGT\n\n",
+        b">a b\nACGT",
+        b"> a\tb\n  AC  \nGT\t\n",
+    ],
+)
+def test_line_ends_blank_lines_and_margins(tmp_path: Path, content: bytes):
+    assert list(read_fasta(write(tmp_path, content))) == [Record("a", "b", b"ACGT")]
+
+
+def test_headers_may_be_empty_or_latin1(tmp_path: Path):
+    names = [(record.name, record.description) for record in read_fasta(write(tmp_path, b">\nA\n>caf\xe9 x\nC\n"))]
+    assert names == [("", ""), ("caf\ufffd", "x")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no FASTA record"),
+        (b"\n \n", "has no FASTA record"),
+        (b"ACGT\n>a\nACGT\n", "line 1: text before the first '>'"),
+        (b">a\n\n>b\nACGT\n", "line 1: record 'a' has no sequence"),
+        (b">a\nACGT\n>b\n\n", "line 3: record 'b' has no sequence"),
+        (b">a\nACGT\nAC1T\n", "line 3: '1' in the sequence of record 'a'"),
+        (b">a\nAC GT\n", "line 2: ' ' in the sequence"),
+        (b">a\nAC\xc3T\n", "line 2: 'Ã' in the sequence"),
+    ],
+)
+def test_malformed_files_are_named_with_line_and_record(tmp_path: Path, content: bytes, message: str):
+    with pytest.raises(HyenaError, match=rf"sequence\.fa.*{message}"):
+        list(read_fasta(write(tmp_path, content)))
+
+
+def test_records_stream_before_a_later_fault(tmp_path: Path):
+    records = read_fasta(write(tmp_path, b">a\nACGT\n>b\n?\n"))
+    assert next(records).sequence == b"ACGT"
+    with pytest.raises(HyenaError, match="record 'b'"):
+        next(records)
+
+
+def test_file_cut_short(tmp_path: Path):
+    path = write(tmp_path, gzip.compress(b">a\n" + b"ACGT\n" * 1000)[:-4])
+    with pytest.raises(HyenaError, match="damaged or cut short"):
+        list(read_fasta(path))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b">a\nA", True), (b"\r\n" * 50_000 + b">a", True), (b"A >", False), (b"@a\nA\n+\nI\n", False), (b"", False)],
+)
+def test_fasta_is_known_by_content(tmp_path: Path, pack: Callable[[bytes], bytes], content: bytes, expected: bool):
+    assert is_fasta(write(tmp_path, pack(content))) is expected
+
+
+def test_missing_file(tmp_path: Path):
+    with pytest.raises(HyenaError, match="does not exist"):
+        is_fasta(tmp_path / "none.fa")
+
+
+def test_ambiguity_codes_become_n_and_are_counted():
+    assert to_acgtn(b"ACGTNacgtn") == (b"ACGTNACGTN", 0)
+    assert to_acgtn(b"RYSWKMBDHVryswkmbdhv") == (b"N" * 20, 20)
+    assert to_acgtn(b"GAUUaca") == (b"GATTACA", 0)
+    assert to_acgtn(b"") == (b"", 0)
+
+
+@pytest.mark.parametrize("letter", [b"-", b"*", b"E", b"x", b"\n"])
+def test_no_nucleotide(letter: bytes):
+    with pytest.raises(HyenaError, match=r"at position 2 .* is not a nucleotide"):
+        to_acgtn(b"AC" + letter + b"GT")

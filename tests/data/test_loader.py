@@ -1,0 +1,82 @@
+"""Windows: pure in (seed, step) for training, each token once for evaluation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyena.data import evaluation_windows, training_batch
+from hyena.errors import HyenaError
+
+TOKENS = np.arange(200, dtype=np.uint8)
+
+
+def test_a_batch_is_windows_of_the_tokens():
+    batch = training_batch(TOKENS, length=16, batch_size=5, seed=0, step=0)
+    assert (batch.shape, batch.dtype) == ((5, 17), np.int64)
+    assert (np.diff(batch, axis=1) == 1).all()
+    assert len(set(batch[:, 0].tolist())) > 1
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    def batch(seed: int, step: int) -> list[list[int]]:
+        return training_batch(TOKENS, 8, 4, seed, step).tolist()
+
+    alone = batch(3, 5)
+    np.random.default_rng().random(7)
+    for step in range(5):
+        batch(3, step)
+    assert batch(3, 5) == alone
+    different = [batch(seed, step) for seed in (0, 1, 2**64 - 1) for step in (0, 1, 2**40)]
+    assert len({str(windows) for windows in different}) == 9
+
+
+def test_the_batches_of_a_seed_stay_what_they_are():
+    # Written down from this code: a change breaks the resuming of old runs and must be seen.
+    assert training_batch(TOKENS, 1, 6, seed=1, step=2)[:, 0].tolist() == [140, 61, 26, 71, 86, 7]
+
+
+def test_every_window_is_drawn_first_and_last_included():
+    drawn = {training_batch(TOKENS[:6], 3, 1, 0, step)[0, 0].item() for step in range(100)}
+    assert drawn == {0, 1, 2}
+    assert training_batch(TOKENS[:4], 3, 2, 0, 0).tolist() == [[0, 1, 2, 3]] * 2
+
+
+@given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 7))
+def test_each_token_but_the_first_is_predicted_once(count: int, length: int, batch_size: int):
+    tokens = TOKENS[:count]
+    batches = list(evaluation_windows(tokens, length, batch_size))
+    windows = [window for batch in batches for window in batch]
+    assert np.concatenate([window[1:] for window in windows]).tolist() == tokens[1:].tolist()
+    assert np.concatenate([window[:-1] for window in windows]).tolist() == tokens[:-1].tolist()
+    assert all(batch.dtype == np.int64 and len(batch) <= batch_size for batch in batches)
+    assert all(batch.shape[1] == length + 1 for batch in batches[:-1])
+    if batches[-1].shape[1] != length + 1:
+        assert len(batches[-1]) == 1
+
+
+def test_evaluation_windows_by_hand():
+    batches = [batch.tolist() for batch in evaluation_windows(TOKENS[:9], 3, 2)]
+    assert batches == [[[0, 1, 2, 3], [3, 4, 5, 6]], [[6, 7, 8]]]
+
+
+def test_too_few_tokens():
+    with pytest.raises(HyenaError, match=r"5 tokens are too few for length 5, which takes 6; .*smaller length"):
+        training_batch(TOKENS[:5], 5, 1, 0, 0)
+    # Raised by the call, not by the first batch.
+    with pytest.raises(HyenaError, match="1 tokens are too few"):
+        evaluation_windows(TOKENS[:1], 5, 1)
+
+
+@pytest.mark.parametrize(("length", "batch_size", "name"), [(0, 1, "length"), (1, 0, "batch_size")])
+def test_sizes_are_positive(length: int, batch_size: int, name: str):
+    with pytest.raises(HyenaError, match=f"{name} is 0"):
+        training_batch(TOKENS, length, batch_size, 0, 0)
+    with pytest.raises(HyenaError, match=f"{name} is 0"):
+        evaluation_windows(TOKENS, length, batch_size)
+
+
+@pytest.mark.parametrize(("seed", "step", "name"), [(-1, 0, "seed"), (0, 2**64, "step")])
+def test_seed_and_step_have_64_bits(seed: int, step: int, name: str):
+    with pytest.raises(HyenaError, match=f"{name} is "):
+        training_batch(TOKENS, 1, 1, seed, step)
