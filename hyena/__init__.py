@@ -1,3 +1,76 @@
-"""hyena: train, save, load, generate with and reproduce long-convolution sequence models of the Hyena family."""
+"""hyena: long-convolution sequence models of the Hyena family: train, save, load, generate, reproduce the published ones.
+
+    import hyena
+    model = hyena.load("runs/demo")
+    ids = hyena.generate(model, ids, max_new_tokens=200, seed=0)
+
+Names are imported when they are used, so that `import hyena` and `hyena --help` are instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hyena import checkpoints as checkpoints
+    from hyena import data as data
+    from hyena import ops as ops
+    from hyena.checkpoints import load as load
+    from hyena.configs import presets as presets
+    from hyena.configs.mixers import AttentionConfig as AttentionConfig
+    from hyena.configs.mixers import HyenaConfig as HyenaConfig
+    from hyena.configs.mixers import ImplicitFilterConfig as ImplicitFilterConfig
+    from hyena.configs.mixers import Mixers as Mixers
+    from hyena.configs.mixers import letters as letters
+    from hyena.configs.model import ModelConfig as ModelConfig
+    from hyena.errors import HyenaError as HyenaError
+    from hyena.inference import generate as generate
+    from hyena.models import Classifier as Classifier
+    from hyena.models import LanguageModel as LanguageModel
+    from hyena.models import cost as cost
+    from hyena.models import trace as trace
+    from hyena.training import evaluate as evaluate
+    from hyena.training import train as train
 
 __version__ = "0.1.0"
+
+# Public name -> the module that has it; None: the name is that module.
+_HOMES: dict[str, tuple[str, str | None]] = {
+    "checkpoints": ("hyena.checkpoints", None),
+    "data": ("hyena.data", None),
+    "ops": ("hyena.ops", None),
+    "presets": ("hyena.configs.presets", None),
+    "load": ("hyena.checkpoints", "load"),
+    "AttentionConfig": ("hyena.configs.mixers", "AttentionConfig"),
+    "HyenaConfig": ("hyena.configs.mixers", "HyenaConfig"),
+    "ImplicitFilterConfig": ("hyena.configs.mixers", "ImplicitFilterConfig"),
+    "Mixers": ("hyena.configs.mixers", "Mixers"),
+    "letters": ("hyena.configs.mixers", "letters"),
+    "ModelConfig": ("hyena.configs.model", "ModelConfig"),
+    "HyenaError": ("hyena.errors", "HyenaError"),
+    "generate": ("hyena.inference", "generate"),
+    "Classifier": ("hyena.models", "Classifier"),
+    "LanguageModel": ("hyena.models", "LanguageModel"),
+    "cost": ("hyena.models", "cost"),
+    "trace": ("hyena.models", "trace"),
+    "evaluate": ("hyena.training", "evaluate"),
+    "train": ("hyena.training", "train"),
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hyena' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = importlib.import_module(module)
+    if attribute is not None:
+        value = getattr(value, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

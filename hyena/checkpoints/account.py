@@ -39,10 +39,14 @@ class Account(Generic[T]):
         if given != value:
             raise HyenaError(f"{self.source}: {key} is {given!r}, which cannot be loaded: {why}")
 
+    def get(self, key: str) -> T | None:
+        """`take`, with None where the key is absent."""
+        return self.take(key) if key in self.items else None
+
     def ignore(self, *keys: str) -> None:
         """Take keys that change nothing here; the caller's comment says why."""
         for key in keys:
-            self.take(key, None)  # pyright: ignore[reportArgumentType]
+            self.get(key)
 
     def close(self) -> None:
         """Raise `HyenaError` naming the keys that nobody took."""

@@ -72,8 +72,8 @@ def _read_pickle(path: Path) -> Any:
     """A PyTorch file through the weights-only reader; foreign classes in it (hyper-parameters, callbacks) become inert."""
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins = [(type("Inert", (_Inert,), {}), name) for name in foreign]
-        with torch.serialization.safe_globals(stand_ins):  # pyright: ignore[reportArgumentType]
+        stand_ins: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in foreign]
+        with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hyena.checkpoints import safari
 from hyena.checkpoints.account import Account
+from hyena.checkpoints.safari_config import model_config
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
@@ -23,7 +24,7 @@ Loaded = tuple[ModelConfig, dict[str, Any] | None, dict[str, Tensor]]
 
 def original(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
     """weights.ckpt -> configuration, head options (None: a language model) and our tensors."""
-    ours = safari.model_config(config, SHIFT, _tokenizer(config))
+    ours = model_config(config, SHIFT, _tokenizer(config))
     account = Account(safari.plain_names(tensors, source), source)
     values = safari.backbone_tensors(account, "backbone.", ours, _layout(config, ours))
     head = None
@@ -75,8 +76,8 @@ def _layout(config: dict[str, Any], ours: ModelConfig) -> str:
     layout = config["layer"].get("channel_layout")
     if ours.mixers.H.order > 2 and layout not in safari.LAYOUTS:
         raise HyenaError(
-            f"order {ours.mixers.H.order} has two published channel layouts: add 'channel_layout' to the configuration's layer, "
-            f"{safari.CHANNEL_FIRST!r} (src/) or {safari.ORDER_FIRST!r} (standalone_hyenadna.py)"
+            f"order {ours.mixers.H.order} has two published channel layouts: add 'channel_layout' to the "
+            f"configuration's layer, {safari.CHANNEL_FIRST!r} (src/) or {safari.ORDER_FIRST!r} (standalone_hyenadna.py)"
         )
     return layout or safari.ORDER_FIRST
 
@@ -88,8 +89,8 @@ def _port_config(config: dict[str, Any]) -> ModelConfig:
     o.expect("train_freq", True, "here the sine frequencies train; freeze them with requires_grad_(False)")
     o.expect("layer_norm_epsilon", 1e-5, "the port's blocks use 1e-5 whatever it says")
     # Stored and never applied by the port, or bookkeeping of transformers.
-    o.ignore("hyena_filter_dropout", "initializer_range", "pad_token_id", "architectures", "model_type", "torch_dtype", "dtype",
-             "transformers_version", "auto_map", "_name_or_path", "problem_type", "id2label", "label2id", "use_cache")  # fmt: skip
+    o.ignore("hyena_filter_dropout", "initializer_range", "pad_token_id", "architectures", "model_type", "torch_dtype", "dtype")
+    o.ignore("transformers_version", "auto_map", "_name_or_path", "problem_type", "id2label", "label2id", "use_cache")
     filter = ImplicitFilterConfig(
         features=o.take("emb_dim"),
         width=o.take("filter_order"),

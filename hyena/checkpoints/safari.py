@@ -1,7 +1,6 @@
-"""safari (HazyResearch/safari): the operator and the language model, in the layouts of its two implementations.
+"""safari's published tensors (HazyResearch/safari) -> ours: the operator and the language model of its two implementations.
 
-Sources are named as file: symbol of the safari repository. Every difference between its tensors and ours is undone by a named
-function here; nothing of it reaches the modules.
+Every difference is undone by a named function here and nothing of it reaches the modules. Sources are named as file: symbol.
 """
 
 from typing import Any
@@ -10,133 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from hyena.checkpoints.account import Account
-from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.checkpoints.safari_config import model_config, operator_config
+from hyena.configs.mixers import AttentionConfig, HyenaConfig
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
+from hyena.models.store import assign
+from hyena.modules import build
 
 # Which index runs fastest in the channels of filters, skips and windows of order > 2.
 CHANNEL_FIRST = "channel-first"  # channel c (N - 1) + o: src/models/sequence/hyena.py
 ORDER_FIRST = "order-first"  # channel o D + c: standalone_hyena.py, and ours
 LAYOUTS = (CHANNEL_FIRST, ORDER_FIRST)
 
-_ACTIVATIONS = {"id": "identity", "identity": "identity", "linear": "identity", "tanh": "tanh", "relu": "relu", "gelu": "gelu",
-                "swish": "silu", "silu": "silu", "sigmoid": "sigmoid"}  # fmt: skip
-
-
-# --- configurations ---------------------------------------------------------------------------------------------------------
-
-
-def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, int]:
-    """HyenaOperator's arguments -> our configuration and max_length; `shift` is the format's default for the window."""
-    o = options
-    why = "the published operator raises with it"
-    for key in ("num_heads", "inner_factor"):
-        o.expect(key, 1, why)
-    o.expect("jit_filter", False, why)
-    o.expect("num_blocks", 1, "the published operator is not causal with it")
-    o.expect("bidirectional", False, "it mixes only tokens that are farther apart than half the sequence")
-    o.expect("linear_mixer", False, "no released model uses it")
-    o.expect("filter_cls", "hyena-filter", "no other filter is known")
-    o.expect("train_freq", True, "here the sine frequencies train; freeze them with requires_grad_(False)")
-    o.expect("return_state", False, "the published state is None")
-    # Speed, optimiser groups, and options that the published code accepts and never reads.
-    o.ignore("fused_fft_conv", "fused_bias_fc", "lr", "wd", "filter_dropout", "local_order", "_name_")
-    act = o.take("activation", "id")
-    if act not in _ACTIVATIONS:
-        raise HyenaError(f"{o.source}: activation is {act!r}: one of {', '.join(_ACTIVATIONS)} can be loaded")
-    filter = ImplicitFilterConfig(
-        features=o.take("emb_dim", 3),
-        width=o.take("filter_order", 64),
-        inner_layers=o.take("num_inner_mlps", 2),
-        frequency=float(o.take("w", 1)),
-        train_features=o.take("lr_pos_emb", 1e-5) != 0,
-        window="exponential" if o.take("modulate", True) else "none",
-        decay_target=o.take("target", 1e-2),
-        fast_decay=o.take("fast_decay_pct", 0.3),
-        slow_decay=o.take("slow_decay_pct", 1.5),
-        shift=o.take("shift", shift),
-        channel_norm=o.take("normalized", False),
-    )
-    config = HyenaConfig(
-        order=o.take("order", 2),
-        short_taps=o.take("short_filter_order", 3),
-        activation=_ACTIVATIONS[act],  # pyright: ignore[reportArgumentType]
-        gating="outer" if o.take("outer_mixing", False) else "elementwise",
-        order_scale=o.take("post_order_ffn", False),
-        skip=o.take("bias", True),
-        dropout=float(o.take("dropout", 0.0)),
-        filter=filter,
-    )
-    return config, o.take("l_max")
-
-
-def attention_config(options: Account[Any]) -> AttentionConfig:
-    """flash_attn's MHA arguments as safari's create_mixer_cls passes them."""
-    o = options
-    # create_mixer_cls pops `causal` from the shared dictionary at the first layer and defaults to True at the next.
-    o.expect("causal", True, "attention that sees the future does not predict it")
-    o.expect("rotary_emb_scale_base", 0, "scaled rotary positions are not known here")
-    o.expect("dwconv", False, "a convolution inside attention is not known here")
-    o.expect("cross_attn", False, "there is one sequence")
-    o.ignore("use_flash_attn", "fused_bias_fc", "return_residual", "checkpointing", "device", "dtype")  # speed
-    config = AttentionConfig(
-        heads=o.take("num_heads"),
-        rotary_width=o.take("rotary_emb_dim", 0),
-        qkv_bias=o.take("qkv_proj_bias", o.take("bias", True)),
-        out_bias=o.take("out_proj_bias", True),
-        dropout=float(o.take("dropout", 0.0)),
-    )
-    o.close()
-    return config
-
-
-def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | None = None) -> ModelConfig:
-    """ConvLMHeadModel's arguments (src/models/sequence/long_conv_lm.py) -> our configuration."""
-    o: Account[Any] = Account(config, "the published configuration")
-    layer: Account[Any] = Account(o.take("layer"), "the published configuration's layer")
-    name = layer.items.get("_name_", "hyena")
-    if name != "hyena":
-        raise HyenaError(f"{layer.source}: _name_ is {name!r}: only 'hyena' can be loaded")
-    # Speed, memory, initialisation and what the constructor returns: none changes the function of loaded weights.
-    o.ignore("fused_mlp", "fused_dropout_add_ln", "checkpoint_mixer", "checkpoint_mlp", "return_hidden_state",
-             "initializer_cfg", "process_group", "sequence_parallel", "device", "dtype", "_name_", "use_head", "n_classes")  # fmt: skip
-    for key in ("layer_norm_epsilon",):
-        o.expect(key, 1e-5, "the published blocks use 1e-5 whatever it says")
-    hyena, max_length = operator_config(layer, shift)
-    layer.ignore("channel_layout")
-    layer.close()
-    attention = set(o.take("attn_layer_idx", None) or ())
-    options = o.take("attn_cfg", None)
-    mixers = Mixers(H=hyena)
-    if attention:
-        if options is None:
-            raise HyenaError(f"{o.source} has attn_layer_idx {sorted(attention)} and no attn_cfg: add it")
-        mixers = Mixers(H=hyena, A=attention_config(Account(options, "the published configuration's attn_cfg")))
-    width, depth = o.take("d_model"), o.take("n_layer")
-    hidden = o.take("d_inner", None)
-    result = ModelConfig(
-        pattern="".join("A" if i in attention else "H" for i in range(depth)),
-        width=width,
-        vocab_size=o.take("vocab_size"),
-        vocab_multiple=o.take("pad_vocab_size_multiple", 1),
-        max_length=max_length,
-        tokenizer=tokenizer,
-        mlp_width=None if hidden == 4 * width else hidden,
-        position_rows=o.take("max_position_embeddings", 0) or 0,
-        dropout=float(o.take("resid_dropout", 0.0)),
-        embed_dropout=float(o.take("embed_dropout", 0.1)),
-        float32_residual=o.take("residual_in_fp32", False),
-        mixers=mixers,
-    )
-    o.close()
-    return result
-
-
-# --- tensors ----------------------------------------------------------------------------------------------------------------
-
 
 def flip_taps(weight: Tensor) -> Tensor:
-    """Conv1d weights (D, 1, K) -> our taps (D, K). conv1d correlates: its last tap multiplies the present token, ours the first."""
+    """Conv1d weights (D, 1, K) -> our taps (D, K): conv1d correlates, its last tap multiplies the present token, ours the first."""
     return weight.squeeze(1).flip(-1)
 
 
@@ -178,7 +65,7 @@ def operator_tensors(tensors: Account[Tensor], prefix: str, config: HyenaConfig,
     ours["filter.out.weight"] = order_first(take(f"{mlp}.{2 * filter.inner_layers + 2}.weight"), convolutions, layout)
     ours["filter.frequency"] = shared_frequency(tensors, mlp, filter.inner_layers + 1)
     ours["filter.z"], ours["filter.t"] = take(f"{grid}.z").squeeze(0), take(f"{grid}.t")[0, :, 0]
-    deltas = take(f"{prefix}filter_fn.modulation.deltas", None)  # pyright: ignore[reportArgumentType]
+    deltas = tensors.get(f"{prefix}filter_fn.modulation.deltas")
     if filter.window == "exponential":
         if deltas is None:
             raise HyenaError(f"{tensors.source} lacks {prefix}filter_fn.modulation.deltas: is it whole?")
@@ -247,9 +134,6 @@ def language_model(tensors: dict[str, Tensor], config: dict[str, Any], source: s
 
 def operator(tensors: dict[str, Tensor], config: dict[str, Any], layout: str, source: str) -> nn.Module:
     """A bare HyenaOperator -> our mixer."""
-    from hyena.models.store import assign
-    from hyena.modules import build
-
     options: Account[Any] = Account(config, "the published configuration")
     width = options.take("d_model")
     ours, max_length = operator_config(options, shift=0.0)

@@ -63,7 +63,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     if not isinstance(values, Mapping):
         raise HyenaError(f"{where} holds {values!r}: a table of keys is needed")
     hints = get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}  # pyright: ignore[reportArgumentType]
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise HyenaError(f"{where} has no key {key!r}{nearest(key, known)}; its keys: {', '.join(known)}")
@@ -82,8 +82,8 @@ def nearest(word: str, known: Any) -> str:
 def _value(hint: Any, value: Any, where: str) -> Any:
     """One value, checked against its type."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, where)  # pyright: ignore[reportArgumentType]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value, where)
     if origin is Literal:
         if value not in arguments:
             raise HyenaError(f"{where} is {value!r}{nearest(str(value), map(str, arguments))}; use one of {arguments}")

@@ -43,9 +43,7 @@ class ImplicitFilterConfig:
     def __post_init__(self) -> None:
         """Reject sizes for which the formulas have no meaning."""
         if self.features < 3 or self.features % 2 == 0:
-            raise HyenaError(
-                f"filter.features is {self.features}: use an odd number of at least 3 (time, cosines, sines)"
-            )
+            raise HyenaError(f"filter.features is {self.features}: use an odd number of at least 3 (time, cosines, sines)")
         if self.width < 1 or self.inner_layers < 0:
             raise HyenaError(f"filter.width {self.width} must be >= 1 and filter.inner_layers {self.inner_layers} >= 0")
         for name in ("decay_target", "fast_decay", "slow_decay"):
@@ -128,9 +126,7 @@ class Mixers:
     def __post_init__(self) -> None:
         """Keep the letters true to their names."""
         if self.A.window is not None:
-            raise HyenaError(
-                f"mixers.A.window is {self.A.window}: letter A is full attention; use letter W for a window"
-            )
+            raise HyenaError(f"mixers.A.window is {self.A.window}: letter A is full attention; use letter W for a window")
         if self.W.window is None:
             raise HyenaError("mixers.W.window is none: letter W needs a window; use letter A for full attention")
 

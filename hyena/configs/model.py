@@ -59,9 +59,7 @@ class ModelConfig:
         for position, letter in enumerate(self.layers):
             if letter not in LETTERS:
                 known = ", ".join(f"{name} ({what})" for name, what in LETTERS.items())
-                raise HyenaError(
-                    f"unknown letter {letter!r} at layer {position} of pattern {self.pattern!r}: use {known}"
-                )
+                raise HyenaError(f"unknown letter {letter!r} at layer {position} of pattern {self.pattern!r}: use {known}")
         for name in ("width", "vocab_size", "max_length", "vocab_multiple"):
             if getattr(self, name) < 1:
                 raise HyenaError(f"{name} is {getattr(self, name)}: use a whole number of at least 1")

@@ -125,9 +125,7 @@ class FileTokenizer:
         try:
             import tokenizers
         except ImportError as error:
-            raise HyenaError(
-                f"tokenizer file {name} needs the package tokenizers; run pip install 'hyena[text]'"
-            ) from error
+            raise HyenaError(f"tokenizer file {name} needs the package tokenizers; run pip install 'hyena[text]'") from error
 
         inside = Path(directory, name) if directory is not None else Path(name)
         self.path = Path(name) if Path(name).exists() and not inside.exists() else inside

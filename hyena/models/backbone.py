@@ -1,5 +1,7 @@
 """Embedding, blocks, final norm: from token ids to hidden states. The heads stand on it."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,6 +25,11 @@ class Backbone(nn.Module):
         self.dropout = nn.Dropout(config.embed_dropout)
         self.blocks = nn.ModuleList(Block(config, letter) for letter in config.layers)
         self.norm = NORMS[config.norm](config.width, config.norm_eps)
+
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks, for the type checker."""
+        return cast(list[Block], list(self.blocks))
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         """ids (B, L) below the embedding's rows; L up to max_length, past it as `beyond` says."""

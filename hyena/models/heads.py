@@ -56,8 +56,8 @@ class Model(nn.Module):
         if max_length < 1:
             raise HyenaError(f"max_length is {max_length}: use a whole number of at least 1")
         model = copy.deepcopy(self)
-        for block in model.backbone.blocks:
-            block.mixer.resized(max_length)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        for block in model.backbone.layers:
+            block.mixer.resized(max_length)
         model.config = model.backbone.config = self.config.replace(max_length=max_length)
         return model
 

@@ -52,9 +52,7 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
         raise HyenaError(f"cannot save to {directory}: {error.strerror or error}; choose another directory") from None
 
 
-def _write(
-    directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None
-) -> None:
+def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None) -> None:
     """All files complete under temporary names, then moved, then what an earlier save left behind removed."""
     finished: list[tuple[Path, Path]] = []
 
@@ -64,12 +62,14 @@ def _write(
 
     try:
         for name, tensors in shards.items():
-            save_file(tensors, place(name), metadata={"format": "pt", "save_id": config["save_id"]})
+            part = place(name)
+            part.touch()
+            mode = part.stat().st_mode  # save_file would leave a file that only its owner can read
+            save_file(tensors, part, metadata={"format": "pt", "save_id": config["save_id"]})
+            part.chmod(mode)
         if len(shards) > 1:
             where = {tensor: name for name, tensors in shards.items() for tensor in tensors}
-            place(INDEX).write_text(
-                json.dumps({"metadata": {"save_id": config["save_id"]}, "weight_map": where}, indent=1)
-            )
+            place(INDEX).write_text(json.dumps({"metadata": {"save_id": config["save_id"]}, "weight_map": where}, indent=1))
         if tokenizer is not None and tokenizer.resolve() != (directory / tokenizer.name).resolve():
             shutil.copyfile(tokenizer, place(tokenizer.name))
         place(CONFIG).write_text(json.dumps(config, indent=1) + "\n")
@@ -127,9 +127,7 @@ def load(directory: Path) -> Any:
     if config.get("format") != FORMAT:
         raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
     if config.get("format_version") != VERSION:
-        raise HyenaError(
-            f"{file} has format version {config.get('format_version')!r}, this hyena reads {VERSION}: update"
-        )
+        raise HyenaError(f"{file} has format version {config.get('format_version')!r}, this hyena reads {VERSION}: update")
     if config.get("kind") not in KINDS or "model" not in config:
         raise HyenaError(f"{file} names kind {config.get('kind')!r}: one of {', '.join(KINDS)} is needed")
     model_config = ModelConfig.from_dict(config["model"], f"{file}: model")

@@ -35,11 +35,11 @@ def trace(model: Model, ids: Int[Tensor, "B L"]) -> Trace:
     """Run the model on ids (B, L) and keep per-block streams, mixer inputs and outputs, filters and norms."""
     record = Trace()
     hooks = []
-    for block in model.backbone.blocks:
+    for block in model.backbone.layers:
         hooks.append(block.register_forward_pre_hook(lambda _, args: record.streams.append(args[0])))
         mixer = block.mixer
-        hooks.append(mixer.register_forward_pre_hook(lambda _, args: record.mixer_inputs.append(args[0])))  # pyright: ignore
-        hooks.append(mixer.register_forward_hook(lambda _, __, out: record.mixer_outputs.append(out)))  # pyright: ignore
+        hooks.append(mixer.register_forward_pre_hook(lambda _, args: record.mixer_inputs.append(args[0])))
+        hooks.append(mixer.register_forward_hook(lambda _, __, out: record.mixer_outputs.append(out)))
     hooks.append(model.backbone.norm.register_forward_pre_hook(lambda _, args: record.streams.append(args[0])))
     hooks.append(model.backbone.register_forward_hook(lambda _, __, out: setattr(record, "hidden", out)))
     try:
@@ -47,7 +47,7 @@ def trace(model: Model, ids: Int[Tensor, "B L"]) -> Trace:
     finally:
         for hook in hooks:
             hook.remove()
-    for block in model.backbone.blocks:
+    for block in model.backbone.layers:
         record.filters.append(block.mixer.filter(ids.shape[1]) if isinstance(block.mixer, Hyena) else None)
     record.norms = [float(stream.double().pow(2).mean().sqrt()) for stream in record.streams]
     return record

@@ -69,14 +69,10 @@ class Attention(nn.Module):
         """Nothing here is tied to max_length."""
 
 
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, dropout: float, mask: Tensor | None = None, is_causal: bool = False
-) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(P)) v for q (..., H, L, P) and fewer key/value heads; a group of queries shares one."""
     grouped = q.shape[-3] != k.shape[-3]
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped
-    )
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=grouped)
 
 
 def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:

@@ -5,6 +5,7 @@ w_n = 2 pi n / max_length and f_j from 1e-4 to M - 1 in M = (features - 1) / 2 s
 of the grid, never another grid. (arXiv 2302.10866, section 3.3 and appendix D; formulas as in the released safari code.)
 """
 
+import itertools
 import math
 
 import torch
@@ -30,6 +31,10 @@ def positions(length: int, max_length: int, features: int, start: int = 0) -> tu
 class ImplicitFilter(Float32Module):
     """Taps (G, K) for any K; parameters and grid stay in float32 when the model is cast to half precision."""
 
+    t: Tensor
+    z: Tensor
+    decay: Tensor | None
+
     def __init__(self, config: ImplicitFilterConfig, groups: int, max_length: int, beyond: Beyond):
         """groups: G, the number of filters; max_length: points of the grid."""
         super().__init__()
@@ -41,7 +46,7 @@ class ImplicitFilter(Float32Module):
         else:
             self.register_buffer("z", z)
         widths = [config.features] + (config.inner_layers + 1) * [config.width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.out = nn.Linear(config.width, groups, bias=False)
         self.frequency = nn.Parameter(torch.full((config.width,), config.frequency))
         fast, slow = (math.log(config.decay_target) / fraction for fraction in (config.fast_decay, config.slow_decay))
@@ -93,7 +98,7 @@ class ImplicitFilter(Float32Module):
 
     def _grid(self, K: int) -> tuple[Tensor, Tensor]:
         """t (K,) and z (K, features): the stored grid, which with beyond='extend' goes on past its end."""
-        if K <= self.max_length:
+        if self.max_length >= K:
             return self.t[:K], self.z[:K]
         self._check_formula()
         t, z = positions(K - self.max_length, self.max_length, self.config.features, start=self.max_length)
@@ -120,9 +125,7 @@ class ImplicitFilter(Float32Module):
         """
         t, z = positions(length, length, self.config.features)
         if not self._on_formula():
-            z = nn.functional.interpolate(self.z.detach().T[None].float(), length, mode="linear", align_corners=True)[
-                0
-            ].T
+            z = nn.functional.interpolate(self.z.detach().T[None].float(), length, mode="linear", align_corners=True)[0].T
         self.t = t.to(self.t)
         z = z.contiguous().to(self.z)
         self.z = nn.Parameter(z) if self.config.train_features else z

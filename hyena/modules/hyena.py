@@ -48,12 +48,12 @@ class Hyena(nn.Module):
     def _convolve(self, v: Tensor, gate: Tensor, h: Tensor, o: int, post: Tensor | None) -> Tensor:
         """Convolution o of the recurrence on v (B, D, L), with the gate before it and, for the last, the one after it."""
         skip = None if self.skip is None else self.skip.unflatten(0, (self.convolutions, self.width))[o]
-        pre = self._gate(gate)
+        pre: Tensor | None = self._gate(gate)
         if self.order_scale is not None:
             h = h * self.order_scale[o]
             skip = None if skip is None else skip * self.order_scale[o]
         if self.training and self.config.dropout:
-            v, pre = F.dropout(v * pre, self.config.dropout), None
+            v, pre = F.dropout(v * self._gate(gate), self.config.dropout), None
         return long_conv(v, h, skip, pre=pre, post=post)
 
     def _gate(self, gate: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from hyena.modules.precision import Float32Module, at_least_float32
 class Rotary(Float32Module):
     """The frequencies are a buffer that is saved and loaded, never recomputed; angles are float32 or float64."""
 
+    inv_freq: Tensor
+
     def __init__(self, width: int, base: float):
         """width: w, the channels of a head that turn (even)."""
         super().__init__()

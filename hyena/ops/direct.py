@@ -3,9 +3,9 @@
 Computed as a depthwise convolution, so it is also the fastest way for filters of a few taps. Works in the dtype it is given.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv1d_weight
 
 from hyena.ops.filters import Taps
 
@@ -42,6 +42,6 @@ def backward(x: Tensor, taps: Taps, gy: Tensor, needs: tuple[bool, bool, bool]) 
         used = min(K, L)
         padded = F.pad(x, (used - 1, 0)).reshape(1, B * D, L + used - 1)
         # Each (batch, channel) is a group of its own; the weight gradient then holds one correlation a row.
-        rows = torch.nn.grad.conv1d_weight(padded, (B * D, 1, used), gy.reshape(1, B * D, L), groups=B * D)
+        rows = conv1d_weight(padded, (B * D, 1, used), gy.reshape(1, B * D, L), groups=B * D)
         gh = F.pad(rows.view(B, G, D // G, used).flip(-1).sum((0, 2)), (0, K - used))
     return y, gx, gh

@@ -8,6 +8,7 @@ taken in chunks whose intermediates stay in the processor's cache: faster than t
 import math
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,9 +116,7 @@ def long_conv_backward_op(
         for channels, groups in _chunks(u, taps):
             x = _gated(u, pre, channels, dtype)
             gc = _gated(gy, post, channels, dtype)
-            y, gx, gtaps = BACKENDS[backend].backward(
-                x, taps.groups(groups), gc, (needs_post, needs_u or needs_pre, needs_h)
-            )
+            y, gx, gtaps = BACKENDS[backend].backward(x, taps.groups(groups), gc, (needs_post, needs_u or needs_pre, needs_h))
             if needs_h:
                 gh[groups] += gtaps
             if needs_skip:
@@ -143,25 +142,26 @@ def _taps(u: Tensor, h: Tensor, spectrum: Tensor | None, n: int, backend: str) -
 
 
 @long_conv_op.register_fake
-def _(u, h, skip, pre, post, spectrum, n, backend):  # noqa: ANN001, ANN202
+def _(u: Tensor, *_: object) -> Tensor:
     return torch.empty(u.shape, dtype=u.dtype, device=u.device)
 
 
 @long_conv_backward_op.register_fake
-def _(gy, u, h, skip, pre, post, spectrum, n, backend, needs):  # noqa: ANN001, ANN202
+def _(gy: Tensor, u: Tensor, *rest: Any) -> list[Tensor]:
+    h, skip, pre, post, *_, needs = rest
     return [
         torch.empty(t.shape, dtype=t.dtype, device=t.device) if need and t is not None else u.new_empty(0)
         for t, need in zip((u, h, skip, pre, post), needs, strict=True)
     ]
 
 
-def _setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     u, h, skip, pre, post, spectrum, n, backend = inputs
     ctx.save_for_backward(u, h, skip, pre, post, spectrum)
     ctx.n, ctx.backend = n, backend
 
 
-def _backward(ctx, gy: Tensor):  # noqa: ANN001, ANN202
+def _backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:5])
     grads = long_conv_backward_op(gy, *ctx.saved_tensors, ctx.n, ctx.backend, needs)
     return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None, None

@@ -38,17 +38,13 @@ def long_conv(
     _check(u, taps, skip, pre, post)
     B, D, L = u.shape
     if isinstance(h, Spectrum):
-        if L > h.length:
-            raise HyenaError(
-                f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}"
-            )
+        if h.length < L:
+            raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
         if backend not in ("auto", h.backend):
             raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")
         return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend)
     if backend == "auto":
-        needs_grad = torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (u, taps, skip, pre, post)
-        )
+        needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
         gated = pre is not None or post is not None
         backend = _plan(B, D, L, *reversed(taps.shape), u.dtype, u.device.type, needs_grad, gated).backend
     elif backend not in BACKENDS:
@@ -82,9 +78,7 @@ def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: 
         raise HyenaError(f"u must be (B, D, L) and h (G, K), got {tuple(u.shape)} and {tuple(h.shape)}")
     (_, D, L), (G, K) = u.shape, h.shape
     if 0 in (D, L, G, K):
-        raise HyenaError(
-            f"u {tuple(u.shape)} or h {tuple(h.shape)} has no channel, token, filter or tap: drop empty inputs"
-        )
+        raise HyenaError(f"u {tuple(u.shape)} or h {tuple(h.shape)} has no channel, token, filter or tap: drop empty inputs")
     if D % G:
         raise HyenaError(f"u has {D} channels and h {G} groups: D must be a multiple of G")
     if skip is not None and skip.shape != (D,):
@@ -98,6 +92,4 @@ def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: 
         if t is not None and t.device != u.device:
             raise HyenaError(f"{name} is on {t.device} and u on {u.device}: move them to one device")
     if compute_dtype(u, h) == torch.float64 and u.dtype != torch.float64:
-        raise HyenaError(
-            f"h is float64 and u {u.dtype}: convert u to float64 or h to float32, nothing is cast down here"
-        )
+        raise HyenaError(f"h is float64 and u {u.dtype}: convert u to float64 or h to float32, nothing is cast down here")

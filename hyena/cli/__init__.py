@@ -1,0 +1,54 @@
+"""FLOOR 7: the command `hyena`. One file a command: parsing and printing only. A command is imported when it is called."""
+
+import importlib
+import sys
+
+from hyena.errors import HyenaError
+
+COMMANDS = {
+    "demo": "train a small Hyena on Shakespeare and let it write",
+    "train": "train a language model: hyena train CONFIG.toml [--key value ...]",
+    "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
+    "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
+    "info": "versions, devices, and which backend computes what and why",
+}
+
+HELP = f"""\
+usage: hyena COMMAND [options]      (hyena COMMAND --help tells each command's)
+
+Long-convolution sequence models: train, save, load, generate, reproduce the published ones.
+
+{chr(10).join(f"  {name:<10} {what}" for name, what in COMMANDS.items())}
+
+  --help     this text
+  --version  the version
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit status: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in ("--help", "-h", "help"):
+        print(HELP, end="")
+        return 0 if arguments else 2
+    if name == "--version":
+        from hyena import __version__
+
+        print(f"hyena {__version__}")
+        return 0
+    try:
+        if name not in COMMANDS:
+            from hyena.configs.files import nearest
+
+            raise HyenaError(f"unknown command {name!r}{nearest(name, COMMANDS)}; the commands: {', '.join(COMMANDS)}")
+        return importlib.import_module(f"hyena.cli.{name}").run(rest)
+    except HyenaError as error:
+        print(f"hyena: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hyena: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,72 @@
+"""`hyena info [--json]`: what is installed, what the machine has, which backend computes what and why."""
+
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from hyena.cli.parse import parse
+
+DESCRIPTION = "Versions, devices, and which backend computes what and why."
+_PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich")
+_EXTRAS = {"text": ("tokenizers",), "report": ("matplotlib",)}
+# Shapes (B, D, L, K) that stand for what the library is used for.
+_SHAPES = {
+    "short convolution": (16, 384, 1024, 3),
+    "training, filter as long as the sequence": (16, 128, 256, 256),
+    "one long sequence": (1, 256, 65536, 65536),
+    "medium filter, long sequence": (1, 256, 65536, 128),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Options of `hyena info`."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+
+def run(arguments: list[str]) -> int:
+    """Gather and print."""
+    a = parse(Arguments, arguments, "hyena info", DESCRIPTION)
+    facts = gather()
+    if a.json:
+        print(json.dumps(facts, indent=1))
+        return 0
+    for title, values in facts.items():
+        print(f"{title}:")
+        for name, value in values.items():
+            print(f"  {name:<42} {value if not isinstance(value, dict) else value['backend'] + ': ' + value['reason']}")
+    return 0
+
+
+def gather() -> dict[str, dict[str, Any]]:
+    """versions, extras, devices, backends (the long convolution's plan for typical shapes)."""
+    import torch
+
+    from hyena import __version__
+    from hyena.ops import plan
+
+    versions = {"hyena": __version__, "python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    extras = {}
+    for extra, modules in _EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        extras[extra] = f"missing: pip install 'hyena[{extra}]'" if missing else "installed"
+    devices: dict[str, Any] = {"cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"}
+    for i in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(i)
+        devices[f"cuda:{i}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    backends: dict[str, Any] = {}
+    for name, (B, D, L, K) in _SHAPES.items():
+        for grad in (False, True):
+            choice = plan(B, D, L, K, D, needs_grad=grad)
+            backends[f"{name}, {'with' if grad else 'no'} gradient"] = {
+                "shape": {"B": B, "D": D, "L": L, "K": K},
+                "backend": choice.backend,
+                "reason": choice.reason,
+            }
+    return {"versions": versions, "extras": extras, "devices": devices, "backends": backends}

@@ -1,0 +1,69 @@
+"""`hyena train CONFIG.toml [--key value ...] [--resume | --overwrite]`."""
+
+import sys
+
+from hyena.cli.parse import parse
+from hyena.cli.progress import progress
+from hyena.configs.files import read_toml
+from hyena.configs.training import RunConfig, run_config
+from hyena.errors import HyenaError
+
+DESCRIPTION = """\
+Train a language model. CONFIG.toml holds the tables [model], [data], [optimizer], [training]; each key can be given here too.
+
+--resume goes on where the run in the directory stopped; --overwrite replaces it. Ctrl-C saves and stops."""
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, train, print where everything is."""
+    flags = {name: f"--{name}" in arguments for name in ("resume", "overwrite")}
+    rest = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+    if rest and not rest[0].startswith("-"):
+        config = configuration(rest[0], rest[1:])
+    elif {"-h", "--help"} & set(rest):
+        parse(RunConfig, ["--help"], "hyena train CONFIG.toml", DESCRIPTION)
+        return 0
+    else:
+        raise HyenaError("hyena train needs a configuration: hyena train CONFIG.toml [--key value ...]")
+    return train(config, **flags)
+
+
+def configuration(path: str, arguments: list[str]) -> RunConfig:
+    """The file with the command line's changes; a vocab_size that neither names is the tokenizer's."""
+    values = read_toml(path)
+    model = values.get("model")
+    stated = not isinstance(model, dict) or "vocab_size" in model or "preset" in model
+    stated = stated or any(argument.replace("_", "-").startswith("--model.vocab-size") for argument in arguments)
+    config = run_config(values, path, vocab_size=None if stated else 1)
+    config = parse(RunConfig, arguments, f"hyena train {path}", DESCRIPTION, default=config)
+    if stated:
+        return config
+    from dataclasses import replace
+
+    from hyena.data import load_tokenizer
+
+    return replace(config, model=config.model.replace(vocab_size=load_tokenizer(config.spec).vocab_size))
+
+
+def train(config: RunConfig, resume: bool, overwrite: bool) -> int:
+    """Train with a progress line; 130 where Ctrl-C stopped it."""
+    from hyena.training import Progress
+    from hyena.training import train as train_model
+
+    with progress("step") as line:
+
+        def report(p: Progress) -> None:
+            line.update(p.step, p.steps, f"loss {p.loss:.3f}  {p.tokens_per_second:,.0f} tokens/s")
+            if p.validated and p.valid is not None:
+                line.note(
+                    f"step {p.step}: held out {p.valid.nats_per_token:.4f} nats/token, {p.valid.bits_per_byte:.4f} bits/byte"
+                )
+
+        result = train_model(config, resume=resume, overwrite=overwrite, report=report, note=line.note)
+    if not result.finished:
+        print(f"stopped after step {result.steps} and saved; go on with --resume", file=sys.stderr)
+        return 130
+    print(f"model and metrics: {result.directory}")
+    curve = result.curve or "not drawn (pip install 'hyena[report]')"
+    print(f"loss curve: {curve}")
+    return 0

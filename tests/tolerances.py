@@ -1,0 +1,56 @@
+"""Every tolerance of the tests, with its reason. Pass one as `assert_close(actual, expected, **FLOAT64)`.
+
+None depends on the machine. rtol is relative to each number, atol to none; where sums of different order are compared, a test
+multiplies atol by the loudness of the result (`helpers.loudness`), as rounding is relative to the largest term of a sum.
+"""
+
+from torch import Tensor
+
+from tests.helpers import loudness
+
+# --- one formula computed in two ways ---------------------------------------------------------------------------------------
+
+FLOAT64 = {"rtol": 0.0, "atol": 1e-12}
+"""Sums of some thousand float64 products in another order, or by FFT: 1e-16 times the root of their number; 100 to spare."""
+
+FLOAT32 = {"rtol": 0.0, "atol": 1e-5}
+"""The same in float32, whose unit is 1.2e-7: worst seen 2e-6 of the loudest value over all lengths in the tests."""
+
+FLOAT32_LOOSE = {"rtol": 1e-4, "atol": 1e-5}
+"""Whole float32 models with the sums of several layers in another order."""
+
+BFLOAT16 = {"rtol": 2**-8, "atol": 1e-5}
+"""One rounding to 8 bits of a float32 result: half a unit is 2^-9 of the value; the rest is float32's own error."""
+
+FLOAT16 = {"rtol": 2**-11, "atol": 1e-4}
+"""One rounding to 11 bits (2^-12 of the value, absolutely 3e-8 below 6e-5) of a float32 result of up to about 30."""
+
+BFLOAT16_MODEL = 0.05
+"""Relative error (norm of the difference over norm) of a small model in bfloat16: some ten roundings of 2^-9 each, and products
+of three streams; 0.01 is seen, a filter or grid that fell to bfloat16 gives above 0.2."""
+
+LEAK = {"float64": 1e-14, "float32": 5e-6, "direct": 0.0}
+"""What a perturbed future may change in the past, relative to the loudest output: the FFT spreads rounding errors over all times,
+as large as the perturbed signal times the unit; the direct convolution never touches the future."""
+
+# --- the golden files (their README measured the references' own errors) ----------------------------------------------------
+
+GOLDEN_FLOAT64 = {"rtol": 0.0, "atol": 1e-10}
+"""float64 against the references' float64: 6e-14 seen between independent implementations."""
+
+
+def golden_operator(expected: Tensor) -> dict[str, float]:
+    """Operators and layers in float32: the references are off by 2e-5 on outputs of 40, independent ones by 1.2e-5."""
+    return {"rtol": 0.0, "atol": 2e-5 * max(1.0, loudness(expected) / 10)}
+
+
+GOLDEN_FILTER = {"rtol": 0.0, "atol": 1e-6}
+"""Generated filters, up to 1.3: the references are off by 3e-7."""
+
+GOLDEN_LOGITS = {"rtol": 1e-4, "atol": 1e-4}
+"""Logits (up to 13) and streams of whole models in float32: the references are off by 4e-5, independent ones by 5e-5."""
+
+
+def golden_gradient(expected: Tensor) -> dict[str, float]:
+    """Gradients were recorded in float32 alone: sums over some thousand terms, off by about 1e-6 of the largest one."""
+    return {"rtol": 0.0, "atol": 1e-5 * loudness(expected)}
