@@ -23,7 +23,7 @@ LAYOUTS = (CHANNEL_FIRST, ORDER_FIRST)
 
 
 def flip_taps(weight: Tensor) -> Tensor:
-    """Conv1d weights (D, 1, K) -> our taps (D, K): conv1d correlates, its last tap multiplies the present token, ours the first."""
+    """Conv1d weights (D, 1, K) -> our taps (D, K). conv1d correlates: its last tap multiplies the present token."""
     return weight.squeeze(1).flip(-1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from hyena.configs.files import read_json
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
+from hyena.modules.precision import Float32Module
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -33,6 +34,17 @@ def is_native(directory: Path) -> bool:
     return (directory / CONFIG).is_file() and read_json(directory / CONFIG).get("format") == FORMAT
 
 
+def remove(directory: Path) -> None:
+    """Take a saved model away, config.json first, so that no half of it can be loaded."""
+    for path in [directory / CONFIG, *_weight_files(directory)]:
+        path.unlink(missing_ok=True)
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """What saves may have left in a directory."""
+    return [*directory.glob("model*.safetensors"), directory / INDEX]
+
+
 def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a model (see `Model.save`). Raises `HyenaError` where the directory cannot be written or a tokenizer is missing."""
     tokenizer = _tokenizer_source(model)
@@ -42,7 +54,7 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
         "format_version": VERSION,
         "kind": model.kind,
         "head": model.head_options(),
-        "model": model.config.to_dict(),
+        "model": model.config.to_dict() | ({} if tokenizer is None else {"tokenizer": f"file:{tokenizer.name}"}),
     }
     config["save_id"] = _identity(config, tensors)
     try:
@@ -78,8 +90,7 @@ def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, 
     finally:
         for part, _ in finished:
             part.unlink(missing_ok=True)
-    stale = {*directory.glob("model*.safetensors"), directory / INDEX} - {final for _, final in finished}
-    for path in stale:
+    for path in set(_weight_files(directory)) - {final for _, final in finished}:
         path.unlink(missing_ok=True)
 
 
@@ -139,7 +150,7 @@ def load(directory: Path) -> Any:
     assign(model, read_weights(directory, config.get("save_id")), str(directory))
     spec = model_config.tokenizer
     if spec is not None and spec.startswith("file:"):
-        model.tokenizer_file = directory / Path(spec.removeprefix("file:")).name
+        model.tokenizer_file = directory / spec.removeprefix("file:")
     return model.eval()
 
 
@@ -154,6 +165,9 @@ def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> N
             shapes = f"{tuple(tensor.shape)}, the configuration says {tuple(wanted[name].shape)}"
             raise HyenaError(f"{source}: {name} has shape {shapes}")
     model.load_state_dict(tensors, assign=True)
+    for module in model.modules():
+        if isinstance(module, Float32Module):
+            module.widen()
 
 
 def _some(names: list[str]) -> str:

@@ -71,7 +71,7 @@ class ImplicitFilter(Float32Module):
         tensor that they depend on still has the same values: a changed weight is always seen.
         """
         K = self.used(length)
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._taps(K)
         sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
         if self._cached is None or self._cached[1].shape[1] < K or not _same(self._cached[0], sources):

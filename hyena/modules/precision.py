@@ -24,6 +24,10 @@ class Float32Module(nn.Module):
 
         return super()._apply(keep, recurse)
 
+    def widen(self) -> None:
+        """Raise half-precision tensors, as a file may hold them, to float32, in place."""
+        super()._apply(lambda tensor: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor)
+
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """float64 stays, everything below computes in float32."""

@@ -10,6 +10,7 @@ import torch
 from hyena.configs.files import read_json, to_dict
 from hyena.configs.training import RunConfig
 from hyena.errors import HyenaError
+from hyena.models import store
 
 RUN, METRICS, STATE, CURVE = "run.json", "metrics.jsonl", "resume.pt", "loss.png"
 
@@ -35,10 +36,11 @@ def begin(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
         if changed:
             raise HyenaError(f"{directory} was started with another configuration ({changed}): resume with the same one")
         return
-    if file.exists() and not overwrite:
+    if not overwrite and (file.exists() or store.is_native(directory)):
         raise HyenaError(f"{directory} already holds a run: go on with --resume, replace it with --overwrite, or name another")
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        store.remove(directory)
         for name in (METRICS, STATE, CURVE):
             (directory / name).unlink(missing_ok=True)
         write_atomically(file, lambda part: part.write_text(json.dumps(values, indent=1) + "\n"))
