@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/long_conv.py
 
-One thread, float32, medians; a shape's backends are timed in turn, round after round, so that a drifting machine hits all alike.
+One thread, float32, medians; a shape's backends are timed in turn, round after round: a drifting machine hits all alike.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from hyena.checkpoints.files import published_config, read_tensors, weights_file
 from hyena.configs.files import nearest, read_json
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel, store
+from hyena.models import load as load_native
 
 FORMATS = ("safari", "hyenadna", "hyenadna-hf")
 MIXER_FORMATS = {"safari": safari.CHANNEL_FIRST, "safari-standalone": safari.ORDER_FIRST}
@@ -32,7 +33,7 @@ def load(
         if path.is_dir() and store.is_native(path):
             if config is not None:
                 raise HyenaError(f"{path} carries its own configuration: leave config= out")
-            return store.load(path)
+            return load_native(path)
         format = _recognise(path)
     if format not in FORMATS:
         raise HyenaError(f"unknown format {format!r}{nearest(format, FORMATS)}: use one of {', '.join(FORMATS)}")

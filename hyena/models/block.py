@@ -24,3 +24,7 @@ class Block(nn.Module):
         """The residual stream x (B, L, D) through the block."""
         x = x + self.dropout(self.mixer(self.mixer_norm(x)))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+    def flops(self, L: int) -> int:
+        """The mixer as it says, the MLP 2 operations a weight and token; norms and activations are left out."""
+        return self.mixer.flops(L) + 2 * L * sum(p.numel() for p in self.mlp.parameters() if p.ndim == 2)

@@ -1,12 +1,11 @@
-"""What a model costs: parameters, operations, bytes of state. Sums of what each part says of itself."""
+"""What a model costs, without allocating its weights: parameters, operations, bytes of state."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 
 from hyena.configs.model import ModelConfig
+from hyena.models.heads import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -14,6 +13,7 @@ class Cost:
     """Costs of a model over sequences of `length` tokens."""
 
     length: int
+    """Tokens."""
     parameters: int
     """Trainable numbers; tied ones count once."""
     flops: int
@@ -23,28 +23,7 @@ class Cost:
 
 
 def cost(config: ModelConfig, length: int) -> Cost:
-    """Costs of a language model, without allocating its weights."""
-    from hyena.models.heads import LanguageModel  # the heads call this file for their methods
-
+    """Costs of a language model over sequences of `length` tokens; each part says its own (`flops`, `state_bytes`)."""
     with torch.device("meta"):
         model = LanguageModel(config)
-    return Cost(length, parameters(model), flops(model, length), state_bytes(model, length))
-
-
-def parameters(model: nn.Module) -> int:
-    """Trainable numbers; a tensor under two names counts once."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def flops(model: Any, L: int) -> int:
-    """Mixers as they say; MLPs and head 2 operations a weight and token. Norms, activations and look-ups are left out."""
-    mixers = sum(block.mixer.flops(L) for block in model.backbone.blocks)
-    maps = sum(p.numel() for block in model.backbone.blocks for p in block.mlp.parameters() if p.ndim == 2)
-    config = model.config
-    head = 2 * L * config.width * config.rows if model.kind == "language-model" else 2 * model.score.weight.numel()
-    return mixers + 2 * L * maps + head
-
-
-def state_bytes(model: Any, L: int) -> int:
-    """The sum over the mixers; nothing else has a memory."""
-    return sum(block.mixer.state_bytes(L) for block in model.backbone.blocks)
+    return Cost(length, model.parameter_count(), model.flops(length), model.state_bytes(length))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
-from hyena.models import cost, store
+from hyena.models import store
 from hyena.models.backbone import Backbone
 from hyena.models.init import initialise
 
@@ -40,16 +40,16 @@ class Model(nn.Module):
         return {}
 
     def flops(self, L: int) -> int:
-        """Operations of one forward over one sequence of L tokens (a multiply-add counts 2)."""
-        return cost.flops(self, L)
+        """Operations of one forward over one sequence of L tokens (a multiply-add counts 2); the head is added by it."""
+        return sum(block.flops(L) for block in self.backbone.layers)
 
     def state_bytes(self, L: int) -> int:
-        """Bytes one sequence must keep after L tokens to go on exactly."""
-        return cost.state_bytes(self, L)
+        """Bytes one sequence must keep after L tokens to go on exactly: nothing but the mixers has a memory."""
+        return sum(block.mixer.state_bytes(L) for block in self.backbone.layers)
 
     def parameter_count(self) -> int:
         """Trainable numbers; tied ones count once."""
-        return cost.parameters(self)
+        return sum(p.numel() for p in self.parameters())
 
     def resized(self, max_length: int) -> Self:
         """A new model whose filters are stretched onto a grid of `max_length` tokens. The filters change: train or check."""
@@ -81,6 +81,10 @@ class LanguageModel(Model):
         """Logits (B, L, V) of ids (B, L): row t predicts token t + 1 and depends on tokens 0 .. t."""
         return self.logits(self.backbone(ids))
 
+    def flops(self, L: int) -> int:
+        """Blocks and head."""
+        return super().flops(L) + 2 * L * self.config.width * self.config.rows
+
     def logits(self, hidden: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
         """The head on hidden states (B, L, D)."""
         weight = self.backbone.embedding.weight if self.lm_head is None else self.lm_head.weight
@@ -109,6 +113,10 @@ class Classifier(Model):
         """Class logits (B, classes) of ids (B, L). lengths (B,): the tokens of each row, which is padded on the right."""
         return self.logits(self.backbone(ids), lengths)
 
+    def flops(self, L: int) -> int:
+        """Blocks and head."""
+        return super().flops(L) + 2 * self.score.weight.numel()
+
     def logits(self, hidden: Float[Tensor, "B L D"], lengths: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C"]:
         """Pool hidden states (B, L, D) over the first `lengths` positions of each row, and classify."""
         B, L, _ = hidden.shape
@@ -127,4 +135,19 @@ class Classifier(Model):
         return self.score(pooled)
 
 
-KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for cls in (LanguageModel, Classifier)}
+_KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for cls in (LanguageModel, Classifier)}
+
+
+def load(directory: str | Path) -> LanguageModel | Classifier:
+    """Read back what `Model.save` wrote: same weights, same dtypes, in evaluation mode. `HyenaError` for what does not fit."""
+    saved = store.read(Path(directory))
+    if saved.kind not in _KINDS:
+        raise HyenaError(f"{directory} holds a model of kind {saved.kind!r}: one of {', '.join(_KINDS)} is needed")
+    try:
+        with torch.device("meta"):
+            model = _KINDS[saved.kind](saved.config, **saved.head)
+    except TypeError:
+        raise HyenaError(f"{directory}: the configuration's head {saved.head} does not fit a {saved.kind}") from None
+    store.assign(model, saved.tensors, str(directory))
+    model.tokenizer_file = saved.tokenizer_file
+    return model.eval()

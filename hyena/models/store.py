@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,29 +130,30 @@ def _shards(tensors: dict[str, Tensor], limit: int) -> dict[str, dict[str, Tenso
     return {f"model-{i:05}-of-{len(groups):05}.safetensors": group for i, group in enumerate(groups, 1)}
 
 
-def load(directory: Path) -> Any:
-    """Read a model back: same weights, same dtypes, in evaluation mode. Raises `HyenaError` for whatever does not fit."""
-    from hyena.models.heads import KINDS  # the heads call this file for their methods
+@dataclass(frozen=True)
+class Saved:
+    """What a directory holds."""
 
+    kind: str
+    head: dict[str, Any]
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    tokenizer_file: Path | None
+
+
+def read(directory: Path) -> Saved:
+    """Read a native directory. Raises `HyenaError` for whatever is missing, broken or from two different saves."""
     file = directory / CONFIG
-    config = read_json(file)
-    if config.get("format") != FORMAT:
+    values = read_json(file)
+    if values.get("format") != FORMAT:
         raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
-    if config.get("format_version") != VERSION:
-        raise HyenaError(f"{file} has format version {config.get('format_version')!r}, this hyena reads {VERSION}: update")
-    if config.get("kind") not in KINDS or "model" not in config:
-        raise HyenaError(f"{file} names kind {config.get('kind')!r}: one of {', '.join(KINDS)} is needed")
-    model_config = ModelConfig.from_dict(config["model"], f"{file}: model")
-    try:
-        with torch.device("meta"):
-            model = KINDS[config["kind"]](model_config, **config.get("head", {}))
-    except TypeError:
-        raise HyenaError(f"{file} has an unknown key in 'head': {config['head']}") from None
-    assign(model, read_weights(directory, config.get("save_id")), str(directory))
-    spec = model_config.tokenizer
-    if spec is not None and spec.startswith("file:"):
-        model.tokenizer_file = directory / spec.removeprefix("file:")
-    return model.eval()
+    if values.get("format_version") != VERSION:
+        raise HyenaError(f"{file} has format version {values.get('format_version')!r}, this hyena reads {VERSION}: update")
+    config = ModelConfig.from_dict(values.get("model", {}), f"{file}: model")
+    spec = config.tokenizer or ""
+    tokenizer = directory / spec.removeprefix("file:") if spec.startswith("file:") else None
+    tensors = read_weights(directory, values.get("save_id"))
+    return Saved(values.get("kind", ""), values.get("head", {}), config, tensors, tokenizer)
 
 
 def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
