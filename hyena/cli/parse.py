@@ -25,14 +25,16 @@ def parse(cls: type[T], arguments: list[str], prog: str, description: str, defau
 
 
 def _line(text: str) -> str:
-    """tyro's box as one line: its message, and the first option it suggests."""
+    """tyro's box as one line: its message, and the first option that it suggests."""
     parts: list[list[str]] = [[]]
     for line in text.splitlines():
-        line = line.strip(" │╭╮╰╯")
-        if line and not line.strip("─- "):
-            parts.append([])
-        elif line:
-            parts[-1].append(line)
-    message = " ".join(parts[1] if len(parts) > 1 else parts[0]).rstrip(".")
-    suggestions = [part for part in parts if part and part[0].startswith("Perhaps you meant")]
-    return message + (f"; did you mean {suggestions[0][1].split()[0].rstrip(',')}?" if suggestions else "")
+        content = line.strip(" │")
+        if content.startswith(("╭", "╰")) or (content and not content.strip("─-")):
+            parts.append([])  # a rule, or a border with the title in it
+        elif content:
+            parts[-1].append(content)
+    blocks = [" ".join(part) for part in parts if part]
+    suggestion = next((block for block in blocks if block.startswith("Perhaps you meant:")), None)
+    # Without a border the title is the first block; the message follows it.
+    message = blocks[0 if "╭" in text else 1].rstrip(".") if blocks else "the options cannot be parsed"
+    return message if suggestion is None else f"{message}; did you mean {suggestion.split()[3].rstrip(',')}?"

@@ -78,7 +78,7 @@ def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, 
             part = place(name)
             part.touch()
             mode = part.stat().st_mode  # save_file would leave a file that only its owner can read
-            save_file(tensors, part, metadata={"format": "pt", "save_id": config["save_id"]})
+            save_file(tensors, part, metadata={"save_id": config["save_id"]})
             part.chmod(mode)
         if len(shards) > 1:
             where = {tensor: name for name, tensors in shards.items() for tensor in tensors}
