@@ -1,4 +1,4 @@
-"""Time every backend of the long convolution against its prediction, and write reports/long_conv_<machine>_<date>.{json,md}.
+"""Time every backend of the long convolution against its prediction, and write reports/long_conv_cpu.{json,md}.
 
     OMP_NUM_THREADS=1 python benchmarks/long_conv.py
 
@@ -7,14 +7,13 @@ One thread, float32, medians; a shape's backends are timed in turn, round after 
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
+import machine
 import torch
 
 from hyena.ops import long_conv, plan
@@ -81,41 +80,22 @@ def main() -> None:
             ratio = times[chosen] / min(times.values()) if chosen in times else None
             rows.append({"B": B, "D": D, "L": L, "K": K, "gradient": grad, "ms": times, "plan": chosen, "over_best": ratio})
             print(rows[-1], file=sys.stderr)
-    facts = {
-        "what": "long_conv, float32, one thread, median milliseconds",
-        "command": "OMP_NUM_THREADS=1 python benchmarks/long_conv.py",
-        "date": date.today().isoformat(),
-        "processor": processor(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "rounds": arguments.rounds,
-        "rows": rows,
-    }
-    stem = arguments.out / f"long_conv_cpu_{facts['date']}"
-    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(markdown(facts))
+    facts = machine.facts("OMP_NUM_THREADS=1 python benchmarks/long_conv.py")
+    values = facts | {"what": "long_conv, float32, one thread, median milliseconds", "rounds": arguments.rounds, "rows": rows}
+    stem = arguments.out / "long_conv_cpu"
+    stem.with_suffix(".json").write_text(json.dumps(values, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(markdown(values, machine.sentence(facts)))
 
 
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
-def markdown(facts: dict) -> str:
+def markdown(values: dict, sentence: str) -> str:
     """The report as a table."""
     head = (
-        f"# Backends of the long convolution on a CPU\n\n{facts['what']}; {facts['processor']}; PyTorch {facts['torch']}, "
-        f"Python {facts['python']}; {facts['date']}; `{facts['command']}`; {facts['rounds']} rounds, backends in turn.\n\n"
-        '`plan` is what `backend="auto"` takes; the last column is its time over the best backend\'s.\n\n'
+        f"# Backends of the long convolution on a CPU\n\n{sentence}\n\n{values['what']}; {values['rounds']} rounds, backends "
+        'in turn. `plan` is what `backend="auto"` takes; the last column is its time over the best backend\'s.\n\n'
         "| B | D | L | K | gradient | direct | fft | blocked | plan | over best |\n|---|---|---|---|---|---|---|---|---|---|\n"
     )
     lines = []
-    for row in facts["rows"]:
+    for row in values["rows"]:
         times = " | ".join(f"{row['ms'][b]:.2f}" if b in row["ms"] else "-" for b in BACKENDS)
         shape = " | ".join(str(row[key]) for key in "BDLK")
         over = "-" if row["over_best"] is None else f"{row['over_best']:.2f}"

@@ -23,20 +23,20 @@ def load(
     """A model from disk, in evaluation mode: ours (a directory written by `model.save`) or a published checkpoint.
 
     path: a directory, or a file of weights (.safetensors, .ckpt, .pt, .bin; pickles are read without running their code).
-    format: "safari", "hyenadna" (the original checkpoint) or "hyenadna-hf"; not needed where the directory tells it.
+    format: "safari", "hyenadna" (the original checkpoint), "hyenadna-hf" or "hyena" (ours); not needed where the directory
+    tells it.
     config: the published configuration, a dictionary or a JSON file; config.json beside the weights where not given.
 
     Every key of file and configuration is used exactly once. Raises `HyenaError` naming what does not fit.
     """
     path = Path(path)
-    if format is None:
-        if path.is_dir() and store.is_native(path):
-            if config is not None:
-                raise HyenaError(f"{path} carries its own configuration: leave config= out")
-            return load_native(path)
-        format = _recognise(path)
+    if format == store.FORMAT or (format is None and path.is_dir() and store.is_native(path)):
+        if config is not None:
+            raise HyenaError(f"{path} carries its own configuration: leave config= out")
+        return load_native(path)
+    format = format or _recognise(path)
     if format not in FORMATS:
-        raise HyenaError(f"unknown format {format!r}{nearest(format, FORMATS)}: use one of {', '.join(FORMATS)}")
+        raise HyenaError(f"unknown format {format!r}{nearest(format, FORMATS)}: use one of {', '.join(FORMATS)}, hyena")
     file = weights_file(path)
     published = published_config(path, config)
     tensors, source = read_tensors(file), str(file)

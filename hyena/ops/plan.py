@@ -84,4 +84,5 @@ def plan(
         del times["blocked"]  # one block is the whole transform
     best = min(times, key=lambda name: times[name])
     others = ", ".join(f"{name} {times[name] / 1e6:.3g} ms" for name in times if name != best)
-    return Plan(best, f"predicted {times[best] / 1e6:.3g} ms on one core, against {others}")
+    measured = "on one core" if torch.device(device).type == "cpu" else "by a CPU core's figures, none being measured here"
+    return Plan(best, f"predicted {times[best] / 1e6:.3g} ms {measured}, against {others}")
