@@ -42,8 +42,8 @@ def main() -> None:
     last = facts["last"]
     Path("reports/demo.md").write_text(
         f"# The demonstration\n\n{machine.sentence(facts)}\n\n"
-        f"A byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, {last['step']} steps, validated on the last tenth of "
-        f"the text: **{last['valid_nats_per_token']:.4f} nats per byte** ({last['valid_bits_per_byte']:.4f} bits) over "
+        f"A byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, {last['step']} steps, validated on the last tenth "
+        f"of the text: **{last['valid_nats_per_token']:.4f} nats per byte** ({last['valid_bits_per_byte']:.4f} bits) over "
         f"{last['valid_tokens']:,} bytes. Training, validations and the sample took {facts['seconds']:.0f} s, set-up apart; "
         f"training ran at {last['tokens_per_second']:,} bytes a second.\n\n![loss](../docs/images/demo.png)\n\n"
         f"What it wrote:\n\n```\n{facts['sample'].rstrip()}\n```\n"
