@@ -152,9 +152,9 @@ def demo(directory: str, file: str) -> RunConfig:
             max_length=256,
             beyond="truncate",
             tokenizer="bytes",
-            mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=33, frequency=14.0))),
+            mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=17, frequency=10.0))),
         ),
         data=DataConfig(files=(file,)),
-        optimizer=OptimizerConfig(lr=4e-3, filter_lr=2e-3, floor=0.05),
-        training=TrainingConfig(steps=800, batch_size=16, valid_every=200),
+        optimizer=OptimizerConfig(lr=2e-3, floor=0.05),
+        training=TrainingConfig(steps=3600, batch_size=4, log_every=20, valid_every=600, save_every=600),
     )

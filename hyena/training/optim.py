@@ -42,7 +42,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict]:
 
 def optimizer_for(model: Model, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW over the groups; its rates are set by `set_rate` before each step."""
-    return torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(config.beta1, config.beta2))
+    return torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 
 def rate(step: int, steps: int, config: OptimizerConfig) -> float:
