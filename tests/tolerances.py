@@ -20,8 +20,8 @@ FINITE_DIFFERENCES = {"rtol": 1e-5, "atol": 1e-8}
 """A bilinear function's central difference is exact but for rounding, 1e-16 over a step of 1e-6."""
 
 FLOAT32_MODEL = 1e-4
-"""Relative error (norm of the difference over norm) of small float32 models and mixers against float64: 2e-5 is seen where gates
-are sums over all channels, 1e-6 elsewhere."""
+"""Relative error (norm of the difference over norm) of small float32 models and mixers against float64: 2e-5 is seen where
+gates are sums over all channels, 1e-6 elsewhere."""
 
 BFLOAT16 = {"rtol": 2**-8, "atol": 1e-5}
 """One rounding to 8 bits of a float32 result: half a unit is 2^-9 of the value; the rest is float32's own error."""
@@ -34,8 +34,8 @@ BFLOAT16_MODEL = 0.05
 of three streams; 0.01 is seen, a filter or grid that fell to bfloat16 gives above 0.2."""
 
 LEAK = {"float64": 1e-14, "float32": 5e-6, "direct": 0.0}
-"""What a perturbed future may change in the past, relative to the loudest output: the FFT spreads rounding errors over all times,
-as large as the perturbed signal times the unit; the direct convolution never touches the future."""
+"""What a perturbed future may change in the past, relative to the loudest output: the FFT spreads rounding errors over all
+times, as large as the perturbed signal times the unit; the direct convolution never touches the future."""
 
 # --- the golden files (their README measured the references' own errors) ----------------------------------------------------
 
@@ -59,12 +59,13 @@ def golden_gradient(expected: Tensor) -> dict[str, float]:
     """Gradients were recorded in float32 alone: sums over some thousand terms, off by about 1e-6 of the largest one."""
     return {"rtol": 0.0, "atol": 1e-5 * loudness(expected)}
 
+
 STATISTICS = {"rtol": 0.05, "atol": 0.0}
 """Standard deviations of some thousand draws: their own deviation is 1 / sqrt(2 n), a percent at 5,000."""
 
 GRID = {"rtol": 0.0, "atol": 2e-6}
-"""Grids and windows are stored in float32, as published: half a unit of 1.2e-7 at times up to 3 and angles of 2 pi, which the sine
-MLP multiplies by about 10."""
+"""Grids and windows are stored in float32, as published: half a unit of 1.2e-7 at times up to 3 and angles of 2 pi, which the
+sine MLP multiplies by about 10."""
 
 STRETCHED = {"rtol": 0.0, "atol": 1e-5}
 """Taps of a filter at the same times of another grid, whose points are rounded to float32 anew."""

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from hyena.ops import long_conv, prepare
 from tests import tolerances
-from tests.helpers import loudness, python, refused
+from tests.helpers import loudness, python, refused, right_or_refused
 from tests.ops.oracle import BACKENDS, Inputs, gradients, inputs, oracle
 
 TAPS = {"K=1": lambda L: 1, "K=3": lambda L: 3, "K=L": lambda L: L, "K>L": lambda L: L + 7}
@@ -218,6 +218,14 @@ def test_no_gradient_reaches_the_future(backend: str):
     assert reached["h"][:, cut:].abs().max() <= tolerances.LEAK["float64"] * loudness(reached["h"])
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_no_sequence_has_an_empty_result(backend: str):
+    given = inputs(0, 4, 9, 5, 2).leaves()
+    y = apply(given, backend)
+    assert y.shape == (0, 4, 9)
+    assert all(not gradient.any() for gradient in gradients(y, given, torch.zeros_like(y)).values())
+
+
 # --- precision --------------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +286,15 @@ def test_float64_signals_meet_float32_filters_in_float64(backend: str):
     given = inputs(2, 4, 100, 100, 2)
     single = given._replace(h=given.h.float())
     assert_same(apply(single, backend), oracle(*single.to(torch.float64)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float64_signals_meet_prepared_float32_filters_in_float64_or_not_at_all(backend: str):
+    given = inputs(2, 4, 100, 100, 2)
+    single = given._replace(h=given.h.float())
+    with right_or_refused("float64"):
+        y = long_conv(single.u, prepare(single.h, 100, backend=backend), single.skip, **single.gates())
+        assert_same(y, oracle(*single.to(torch.float64)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -396,6 +413,8 @@ REFUSED = {
     "another device": (U, H.to("meta"), {}, ["h is on meta", "u on cpu", "one device"]),
     "another device for a gate": (U, H, {"post": U.to("meta")}, ["post is on meta", "u on cpu", "one device"]),
     "taps finer than the signal": (U, H.double(), {}, ["h is float64", "torch.float32", "convert"]),
+    "skip finer than the signal": (U, H, {"skip": torch.zeros(4).double()}, ["skip is float64", "torch.float32", "convert"]),
+    "gate finer than the signal": (U, H, {"pre": U.double()}, ["pre is float64", "torch.float32", "convert"]),
     "unknown backend": (U, H, {"backend": "ftf"}, ["'ftf'", "'auto'", "'direct'", "'fft'", "'blocked'"]),
     "sequence longer than prepared": (U, prepare(H, 7), {}, ["8 tokens", "prepared for 7", "prepare it for 8"]),
     "another backend than prepared": (U, prepare(H, 8, backend="fft"), {"backend": "direct"}, ["'fft'", "'direct'", "prepare"]),
@@ -415,10 +434,21 @@ def test_what_does_not_fit_is_named_with_its_cure(case: str):
     [
         ((H[0], 8), {}, ["(G, K)", "(3,)"]),
         ((H, 0), {}, ["length of at least 1", "and 0"]),
+        ((H[:0], 8), {}, ["(0, 3)"]),
+        ((H[:, :0], 8), {}, ["(2, 0)"]),
+        ((H.long(), 8), {}, ["torch.int64", "floating-point"]),
         ((H, 8), {"backend": "blokced"}, ["'blokced'", "'auto'", "'blocked'"]),
         ((H, 8), {"channels": 3}, ["3 channels", "2 filters", "multiple"]),
     ],
-    ids=["taps of one axis", "no length", "unknown backend", "channels that do not fit"],
+    ids=[
+        "taps of one axis",
+        "no length",
+        "no filter",
+        "no tap",
+        "whole numbers",
+        "unknown backend",
+        "channels that do not fit",
+    ],
 )
 def test_what_cannot_be_prepared_is_named(arguments: tuple, options: dict, parts: list[str]):
     with refused(*parts):

@@ -1,0 +1,52 @@
+"""`hyena demo`: trains, draws, writes; at two steps and on a corner of its text."""
+
+from pathlib import Path
+
+import pytest
+
+import hyena
+from hyena.configs.training import demo
+from hyena.data import Corpus, loader
+from hyena.training import loop, record
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def short_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 20,000 letters of the text: validation on all of it takes longer than all else here."""
+    load = loop.load_corpus
+
+    def beginning(*arguments: object) -> Corpus:
+        corpus = load(*arguments)
+        assert len(corpus) > 1_000_000, "the whole text comes with the package"
+        return Corpus(corpus.tokens[:20_000], corpus.tokenizer, corpus.source, corpus.notes)
+
+    monkeypatch.setattr(loop, "load_corpus", beginning)
+
+
+@pytest.mark.usefixtures("short_text", "undrawn")
+def test_two_steps_from_beginning_to_end(run: Run, tmp_path: Path):
+    directory = tmp_path / "demo"
+    status, out, err = run("demo", "--steps", "2", "--directory", directory)
+    assert status == 0
+    assert f"model and metrics: {directory}" in out
+    assert "loss curve:" in out
+    assert "step 2: held out" in err
+    assert [line["step"] for line in record.read_metrics(directory)] == [2]
+    announced, _, written = out.partition("what it writes (")
+    command, _, text = written.partition("):\n\n")
+    assert announced
+    assert text.startswith("ROMEO:\n")
+    assert len(text.encode(errors="replace")) > 300
+    # The line that it prints is the line to type.
+    assert command == (f"hyena generate {directory} --prompt 'ROMEO:\\n' --max-new-tokens 400 --temperature 0.8 --seed 0")
+    assert hyena.load(directory).config == demo(str(directory), "text").model
+
+
+def test_the_demonstration_is_small():
+    config = demo("runs/demo", "text")
+    assert (config.model.pattern, config.model.width, config.model.tokenizer) == ("HHHH", 128, "bytes")
+    assert config.model.beyond == "truncate", "so that it can write more than max_length"
+    assert hyena.cost(config.model, 256).parameters < 2_000_000
+    assert config.training.steps * config.training.batch_size * config.length < 5_000_000
+    assert loader.training_batch is loop.training_batch

@@ -1,0 +1,176 @@
+"""Whatever a user can get wrong: exit status 2 and one line on stderr that names the thing and the cure."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hyena.cli import COMMANDS
+from tests.cli.conftest import Outcome, Run, write_toml
+
+
+def assert_one_line(outcome: Outcome, *parts: str) -> None:
+    """Status 2, nothing on stdout, one line on stderr that holds the parts."""
+    assert outcome.status == 2, outcome
+    assert outcome.out == ""
+    assert outcome.err.startswith("hyena: ")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.endswith("\n")
+    for part in parts:
+        assert part in outcome.err, f"{part!r} is not in {outcome.err!r}"
+
+
+# {models}: the directory of saved models. The first of the parts is the thing, the others its value and the cure.
+COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "unknown command": ("trian", ("'trian'", "did you mean 'train'", "generate")),
+    "unknown command far from any": ("xyz", ("'xyz'", "demo, train, generate, evaluate, info")),
+    "option before the command": ("--json info", ("'--json'", "commands")),
+    "train nothing": ("train", ("configuration", "hyena train CONFIG.toml")),
+    "train options alone": ("train --resume", ("configuration", "hyena train CONFIG.toml")),
+    "train a missing file": ("train nowhere.toml", ("nowhere.toml", "does not exist")),
+    "train a directory": ("train {models}", ("{models}", "is a directory")),
+    "train what is no TOML": ("train {models}/text.txt", ("text.txt", "not valid TOML", "line 1")),
+    "generate nothing": ("generate", ("--prompt", "hyena generate --help")),
+    "generate without a prompt": ("generate {models}/bytes", ("--prompt", "hyena generate --help")),
+    "no directory": ("generate {models}/nowhere --prompt a", ("{models}/nowhere", "does not exist")),
+    "an empty directory": ("generate {models}/empty --prompt a", ("{models}/empty", "format")),
+    "an empty prompt": ("generate {models}/bytes --prompt=", ("prompt is empty", "at least one token")),
+    "a prompt that is no DNA": ("generate {models}/dna --prompt ACX!", ("'X'", "position 2", "A, C, G, T and N")),
+    "a prompt of punctuation": ("generate {models}/dna --prompt !", ("'!'", "position 0", "A, C, G, T and N")),
+    "too many tokens": (
+        "generate {models}/bytes --prompt abc --max-new-tokens 100",
+        ("3 tokens", "100", "max_length 32", "at most 30"),
+    ),
+    "a negative number": ("generate {models}/bytes --prompt a --max-new-tokens -1", ("max_new_tokens", "-1", "0 or more")),
+    "no number": ("generate {models}/bytes --prompt a --max-new-tokens ten", ("--max-new-tokens", "'ten'")),
+    "temperature": ("generate {models}/bytes --prompt a --temperature -1", ("temperature", "-1.0", "0")),
+    "top k": ("generate {models}/bytes --prompt a --top-k 0", ("top_k", "0", "at least 1")),
+    "top p": ("generate {models}/bytes --prompt a --top-p 2", ("top_p", "2.0", "up to 1")),
+    "a large seed": (
+        "generate {models}/bytes --prompt a --max-new-tokens 3 --seed 99999999999999999999",
+        ("seed", "99999999999999999999"),
+    ),
+    "no whole seed": ("generate {models}/bytes --prompt a --seed x", ("--seed", "'x'")),
+    "decoding": ("generate {models}/bytes --prompt a --decoding cached", ("--decoding", "'cached'", "recompute")),
+    "an unknown option": ("generate {models}/bytes --prompt a --topk 3", ("--topk", "--top-k")),
+    "a device that is not there": ("generate {models}/bytes --prompt a --device abacus", ("'abacus'", "cpu")),
+    "a classifier": ("generate {models}/classifier --prompt a", ("{models}/classifier", "Classifier", "language model")),
+    "no tokenizer": ("generate {models}/nameless --prompt a", ("{models}/nameless", "20 symbols", "tokenizer")),
+    "cut weights": ("generate {models}/truncated --prompt a", ("truncated/model.safetensors", "not a whole", "again")),
+    "broken weights": ("evaluate {models}/garbage --data {models}/text.txt", ("garbage/model.safetensors", "not a whole")),
+    "missing weights": ("generate {models}/incomplete --prompt a", ("incomplete/model.safetensors", "does not exist")),
+    "cut configuration": ("generate {models}/unreadable --prompt a", ("unreadable/config.json", "not valid JSON", "line 1")),
+    "misspelt configuration": ("generate {models}/misspelt --prompt a", ("misspelt/config.json", "'widht'", "'width'")),
+    "evaluate nothing": ("evaluate", ("--data", "hyena evaluate --help")),
+    "evaluate without data": ("evaluate {models}/bytes", ("--data", "hyena evaluate --help")),
+    "no data": ("evaluate {models}/bytes --data", ("no data file", "at least one")),
+    "empty data": ("evaluate {models}/bytes --data {models}/empty.txt", ("{models}/empty.txt", "is empty")),
+    "missing data": ("evaluate {models}/bytes --data nowhere.txt", ("nowhere.txt", "does not exist")),
+    "data in a directory": ("evaluate {models}/bytes --data {models}", ("{models}", "one file")),
+    "data that is no DNA": ("evaluate {models}/dna --data {models}/text.txt", ("text.txt", "b'h' at position 1")),
+    "no windows": ("evaluate {models}/bytes --data {models}/text.txt --batch-size 0", ("batch_size", "0", "at least 1")),
+    "no length": ("evaluate {models}/bytes --data {models}/text.txt --length 0", ("length", "0", "at least 1")),
+    "long windows": ("evaluate {models}/bytes --data {models}/text.txt --length 33", ("33", "max_length 32", "truncate")),
+    "an option of info": ("info --jsn", ("--jsn", "--json", "hyena info --help")),
+    "an argument of info": ("info everything", ("everything", "hyena info --help")),
+    "no steps": ("demo --steps 0 --directory {models}/demo", ("steps", "0", "at least 1")),
+    "no number of steps": ("demo --steps many", ("--steps", "'many'")),
+}
+
+
+@pytest.mark.parametrize("name", COMMAND_LINES)
+def test_a_command_line(run: Run, models: Path, name: str):
+    line, parts = COMMAND_LINES[name]
+    outcome = run(*line.replace("{models}", str(models)).split(" "))
+    assert_one_line(outcome, *(part.replace("{models}", str(models)) for part in parts))
+
+
+# What is replaced in a good configuration, by what, and the parts of the line.
+CONFIGURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "a misspelt key": ("width = 16", "widht = 16", ("run.toml: model", "'widht'", "did you mean 'width'", "its keys")),
+    "a misspelt nested key": ("features = 5", "feature = 5", ("model: mixers: H: filter", "'feature'", "'features'")),
+    "a misspelt table": ("[training]", "[trainig]", ("run.toml", "'trainig'", "did you mean 'training'")),
+    "a letter without a mixer": ("[model.mixers.H.filter]", "[model.mixers.X.filter]", ("model: mixers", "'X'")),
+    "a missing key": ("width = 16\nmax", "max", ("run.toml: model", "'width'", "add it")),
+    "a missing table": ("[data]", "[model.mixers.A]", ("'files'",)),
+    "an unknown letter": ('"H"', '"HXH"', ("'X'", "layer 1", "'HXH'", "H (Hyena", "A (attention)")),
+    "an empty pattern": ('"H"', '""', ("pattern is empty", "'HHAH'")),
+    "a string for a number": ("steps = 6", 'steps = "many"', ("training: steps", "'many'", "whole number")),
+    "a fraction for a whole number": ("width = 16", "width = 1.5", ("model: width", "1.5", "whole number")),
+    "a number for a string": ('tokenizer = "bytes"', "tokenizer = 256", ("model: tokenizer", "256", "a string")),
+    "a string for a list": ('files = ["{home}/text.txt"]', 'files = "text.txt"', ("data: files", "'text.txt'", "a list")),
+    "a value that is not a choice": ("max_length = 32", 'max_length = 32\nbeyond = "stop"', ("beyond", "'stop'", "'truncate'")),
+    "a value for a table": ("[model.mixers.H.filter]\nfeatures = 5\nwidth = 8\n", "mixers = 3\n", ("mixers", "3", "a table")),
+    "a size below one": ("batch_size = 2", "batch_size = 0", ("training.batch_size", "0", "at least 1")),
+    "an even number of features": ("features = 5", "features = 4", ("filter.features", "4", "odd")),
+    "a negative rate": ("lr = 1e-2", "lr = -1.0", ("lr", "-1.0", "above 0")),
+    "an unknown tokenizer": ('tokenizer = "bytes"', 'tokenizer = "byte"', ("'byte'", "did you mean 'bytes'")),
+    "a vocabulary that does not fit": ("width = 16\nmax", "vocab_size = 99\nwidth = 16\nmax", ("99", "256", "'bytes'")),
+    "an unknown preset": ("width = 16\nmax", 'preset = "hyena_125"\nmax', ("'hyena_125'", "did you mean 'hyena_125m'")),
+    "a preset that is no name": ("width = 16\nmax", "preset = 3\nmax", ("preset", "3")),
+    "a missing data file": ("text.txt", "nowhere.txt", ("nowhere.txt", "does not exist")),
+    "an empty data file": ("text.txt", "empty.txt", ("empty.txt", "is empty")),
+    "a device that is not there": ('device = "cpu"', 'device = "abacus"', ("'abacus'", "cpu")),
+    "a directory in a file": ('{home}/run"', '{home}/text.txt/run"', ("text.txt/run", "another directory")),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_configuration(run: Run, tmp_path: Path, name: str):
+    old, new, parts = CONFIGURATIONS[name]
+    (tmp_path / "empty.txt").touch()
+    path = write_toml(tmp_path, {old.replace("{home}", str(tmp_path)): new.replace("{home}", str(tmp_path))})
+    assert_one_line(run("train", path), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+OVERRIDES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a misspelt key": ("--model.widht 32", ("--model.widht", "did you mean --model.width", "--help")),
+    "a key without its table": ("--width 32", ("--width", "--help")),
+    "a word for a number": ("--training.steps many", ("--training.steps", "'many'")),
+    "a value that is not a choice": ("--model.beyond stop", ("--model.beyond", "'stop'", "'truncate'")),
+    "an unknown letter": ("--model.pattern HXH", ("'X'", "layer 1", "'HXH'", "H (Hyena")),
+    "a stray word": ("more", ("more", "--help")),
+    "a size below one": ("--training.log-every 0", ("training.log_every", "0", "at least 1")),
+    "resume and overwrite": ("--resume --overwrite", ("resume", "overwrite")),
+    "nothing to resume": ("--resume", ("run", "no state to resume", "without --resume")),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_a_key_on_the_command_line(run: Run, tmp_path: Path, name: str):
+    line, parts = OVERRIDES[name]
+    assert_one_line(run("train", write_toml(tmp_path), *line.split(" ")), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_cure_is_an_option_that_the_command_has(run: Run, models: Path):
+    """What helps `train` is no help to the other two."""
+    for command in ("generate", "evaluate"):
+        known = run(command, "--help").out
+        needed = ["--prompt", "a"] if command == "generate" else ["--data", models / "text.txt"]
+        outcome = run(command, models / "bytes", *needed, "--device", "abacus")
+        assert_one_line(outcome, "'abacus'")
+        for option in re.findall(r"--[a-z.-]+", outcome.err):
+            assert option in known, f"{command} has no {option}"
+
+
+def test_without_arguments_the_usage_is_shown_and_the_status_tells(run: Run):
+    outcome = run()
+    assert outcome.status == 2
+    assert "Traceback" not in outcome.err
+    shown = outcome.out + outcome.err
+    assert shown.startswith("usage: hyena COMMAND")
+    assert all(name in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["unknown command", "empty data", "cut weights"])
+def test_as_a_process(models: Path, name: str):
+    """The same lines, with the exit status that a shell sees and nothing else on stderr."""
+    line, parts = COMMAND_LINES[name]
+    command = [sys.executable, "-m", "hyena", *line.replace("{models}", str(models)).split(" ")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    assert_one_line(outcome, *(part.replace("{models}", str(models)) for part in parts))

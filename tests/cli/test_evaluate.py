@@ -1,0 +1,74 @@
+"""`hyena evaluate`: the numbers of `hyena.evaluate`, for people and for programs."""
+
+import gzip
+import json
+import lzma
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import hyena
+from hyena.data import ByteTokenizer, DNATokenizer, load_corpus
+from tests.cli.conftest import Run
+from tests.training.runs import TEXT
+
+
+def evaluated(directory: Path, file: Path, tokenizer: object, *sizes: int) -> dict[str, float]:
+    """What the library says."""
+    return asdict(hyena.evaluate(hyena.load(directory), load_corpus(file, tokenizer).tokens, tokenizer, *sizes))
+
+
+def test_json_is_one_object_of_four_numbers(run: Run, models: Path):
+    status, out, _ = run("evaluate", models / "bytes", "--data", models / "text.txt", "--json")
+    assert status == 0
+    values = json.loads(out)
+    assert list(values) == ["nats_per_token", "perplexity", "bits_per_byte", "tokens"]
+    assert values == evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+    assert values["tokens"] == len(TEXT) - 1
+
+
+def test_the_sizes_are_passed_on(run: Run, models: Path):
+    line = ["evaluate", models / "bytes", "--data", models / "text.txt", "--json", "--length", "7", "--batch-size", "3"]
+    values = json.loads(run(*line).out)
+    assert values == evaluated(models / "bytes", models / "text.txt", ByteTokenizer(), 7, 3)
+    assert values != evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+
+
+def test_for_people(run: Run, models: Path):
+    status, out, err = run("evaluate", models / "bytes", "--data", models / "text.txt")
+    values = evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+    assert status == 0
+    rows = dict(line.split() for line in out.splitlines())
+    assert rows == {name: str(value) if name == "tokens" else f"{value:.4f}" for name, value in values.items()}
+    assert f"token {len(TEXT) - 1}/{len(TEXT) - 1}" in err
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_several_files_one_after_the_other(run: Run, models: Path, tmp_path: Path, pack: object):
+    (tmp_path / "one").write_bytes(pack(TEXT[:400].encode()))
+    (tmp_path / "two").write_text(TEXT[400:])
+    together = run("evaluate", models / "bytes", "--data", tmp_path / "one", tmp_path / "two", "--json").out
+    assert json.loads(together) == evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+
+
+def test_notes_on_the_data_do_not_mix_with_json(run: Run, models: Path, tmp_path: Path):
+    fasta = tmp_path / "genome.fa"
+    fasta.write_text(">a\n" + 20 * "ACGTR" + "\n>b\nACGT\n")
+    status, out, err = run("evaluate", models / "dna", "--data", fasta, "--json")
+    assert status == 0
+    assert json.loads(out) == evaluated(models / "dna", fasta, DNATokenizer())
+    assert "read genome.fa as FASTA, 2 record(s)" in err
+    assert "replaced 20 ambiguity codes" in err
+
+
+def test_a_training_run_is_evaluated_as_it_was_validated(run: Run, tmp_path: Path):
+    from hyena.training import train
+    from tests.training.runs import tiny
+
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "valid.txt").write_text(TEXT[:300])
+    result = train(tiny(tmp_path / "run", tmp_path / "text.txt", valid_files=(str(tmp_path / "valid.txt"),)))
+    assert result.valid is not None
+    line = ["evaluate", tmp_path / "run", "--data", tmp_path / "valid.txt", "--json", "--batch-size", "2"]
+    assert json.loads(run(*line).out) == asdict(result.valid)

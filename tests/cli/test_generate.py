@@ -1,0 +1,148 @@
+"""`hyena generate`: the text of `hyena.generate`, written as it is drawn."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import hyena
+from hyena.data import ByteTokenizer, DNATokenizer, FileTokenizer
+from hyena.models import LanguageModel
+from tests.cli.conftest import Run
+from tests.helpers import unchecked
+from tests.training.runs import MODEL
+
+DNA = DNATokenizer()
+
+
+def expected(directory: Path, tokenizer: object, prompt: str, **options: object) -> str:
+    """The prompt and what follows it, decoded at once."""
+    ids = torch.from_numpy(tokenizer.encode(prompt))[None]
+    with unchecked():
+        ids = hyena.generate(hyena.load(directory), ids, allowed=tokenizer.legal_ids, **options)
+    return tokenizer.decode(ids[0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("--max-new-tokens 20 --seed 3", {"max_new_tokens": 20, "seed": 3}),
+        ("--max-new-tokens 25 --seed 3 --temperature 2.5", {"max_new_tokens": 25, "seed": 3, "temperature": 2.5}),
+        ("--max-new-tokens 20 --temperature 0", {"max_new_tokens": 20, "temperature": 0.0}),
+        ("--max-new-tokens 20 --top-k 2 --seed 1", {"max_new_tokens": 20, "top_k": 2, "seed": 1}),
+        ("--max-new-tokens 20 --top-p 0.6 --seed 1 --decoding recompute", {"max_new_tokens": 20, "top_p": 0.6, "seed": 1}),
+        ("--max-new-tokens 0", {"max_new_tokens": 0}),
+    ],
+)
+def test_the_text_is_that_of_the_library(run: Run, models: Path, line: str, options: dict[str, object]):
+    status, out, err = run("generate", models / "dna", "--prompt", "ACGTN", *line.split(" "))
+    assert (status, err) == (0, "")
+    assert out == expected(models / "dna", DNA, "ACGTN", **options) + "\n"
+
+
+def test_a_seed_writes_the_same_text_and_none_another(run: Run, models: Path):
+    line = ["generate", models / "dna", "--prompt", "A", "--max-new-tokens", "30"]
+    assert run(*line, "--seed", "1") == run(*line, "--seed", "1") != run(*line, "--seed", "2")
+    assert run(*line) != run(*line)
+
+
+def test_dna_models_write_four_letters(run: Run, models: Path):
+    status, out, _ = run("generate", models / "dna", "--prompt", "nnacgt", "--max-new-tokens", "27", "--temperature", "50")
+    assert status == 0
+    assert out.startswith("NNACGT")
+    assert set(out[6:].strip()) == set("ACGT")
+    assert len(out) == 6 + 27 + 1
+
+
+@pytest.mark.parametrize("prompt", ["To be,\n or", "naïve", "-dashes", "  spaces  "])
+def test_bytes_come_back_as_text(run: Run, models: Path, prompt: str):
+    status, out, _ = run("generate", models / "bytes", f"--prompt={prompt}", "--max-new-tokens", "20", "--seed", "0")
+    whole = expected(models / "bytes", ByteTokenizer(), prompt, max_new_tokens=20, seed=0)
+    assert status == 0
+    assert out.startswith(prompt)
+    assert out.endswith("\n")
+    # Of a character whose last bytes are not drawn, nothing is shown.
+    assert whole.startswith(out[:-1])
+    assert set(whole[len(out) - 1 :]) <= {"\ufffd"}
+
+
+def test_each_token_is_shown_when_it_is_drawn(run: Run, models: Path, monkeypatch: pytest.MonkeyPatch):
+    events: list[str] = []
+
+    class Screen:
+        """Notes what is written, and when it can be seen."""
+
+        def write(self, text: str) -> int:
+            events.append(text)
+            return len(text)
+
+        def flush(self) -> None:
+            events.append("seen")
+
+    backbone = hyena.models.backbone.Backbone
+    forward = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda self, ids: (events.append("computed"), forward(self, ids))[1])
+    monkeypatch.setattr(sys, "stdout", Screen())
+    assert run("generate", models / "dna", "--prompt", "ACG", "--max-new-tokens", "3", "--seed", "0").status == 0
+    text = expected(models / "dna", DNA, "ACG", max_new_tokens=3, seed=0)
+    del events[-3:]  # the line above ran the model too
+    order = [event for event in events if event]
+    assert order[0] == "ACG"
+    for letter in text[3:]:
+        i = order.index(letter)
+        assert order[i - 1 : i + 2] == ["computed", letter, "seen"]
+        del order[i - 1 : i + 2]
+
+
+def words(path: Path) -> Path:
+    """A tokenizer that writes spaces in front of words and drops the first: what it decodes depends on what stands before."""
+    tokenizers = pytest.importorskip("tokenizers")
+    vocabulary = {"▁the": 0, "▁end": 1, "s": 2, "▁of": 3}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="s"))
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    raw.decoder = tokenizers.decoders.Metaspace()
+    raw.save(str(path))
+    return path
+
+
+def test_the_space_between_prompt_and_first_word_is_kept(run: Run, tmp_path: Path):
+    file = words(tmp_path / "words.json")
+    model = LanguageModel(MODEL.replace(vocab_size=4, tokenizer="file:words.json"))
+    model.tokenizer_file = file
+    model.save(tmp_path / "saved")
+    for seed in range(4):
+        whole = expected(tmp_path / "saved", FileTokenizer(str(file)), "the end", max_new_tokens=5, seed=seed)
+        _, out, _ = run("generate", tmp_path / "saved", "--prompt", "the end", "--max-new-tokens", "5", "--seed", seed)
+        assert out == whole + "\n"
+
+
+def test_the_tokenizer_is_found_wherever_the_directory_was_moved(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = words(tmp_path / "words.json")
+    model = LanguageModel(MODEL.replace(vocab_size=4, tokenizer=f"file:{file}"))
+    model.tokenizer_file = file
+    model.save(tmp_path / "saved")
+    shutil.move(tmp_path / "saved", tmp_path / "moved")
+    file.unlink()
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run("generate", "moved", "--prompt", "the end", "--max-new-tokens", "5", "--seed", "0")
+    assert status == 0
+    assert out.startswith("the end")
+
+
+def test_a_model_without_a_name_for_its_256_symbols_reads_bytes(run: Run, tmp_path: Path):
+    LanguageModel(MODEL.replace(tokenizer=None)).save(tmp_path / "saved")
+    assert run("generate", tmp_path / "saved", "--prompt", "a", "--max-new-tokens", "2").status == 0
+
+
+def test_a_screen_that_cannot_show_every_letter(models: Path):
+    """Terminals that know ASCII alone exist; bytes models write anything."""
+    command = [sys.executable, "-m", "hyena", "generate", str(models / "bytes"), "--prompt", "abc", "--max-new-tokens", "25"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "--seed", "0"], capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.startswith("abc")

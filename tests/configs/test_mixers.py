@@ -1,0 +1,82 @@
+"""The options of the mixers: defaults as published, and values without a meaning refused."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from hyena.configs.mixers import LETTERS, AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers, letters
+from tests.helpers import refused
+
+
+def test_the_defaults_are_the_papers_language_model():
+    config = HyenaConfig()
+    assert (config.order, config.short_taps, config.activation, config.skip) == (2, 3, "identity", True)
+    filter = config.filter
+    assert (filter.features, filter.width, filter.inner_layers, filter.frequency) == (33, 64, 2, 14.0)
+    assert (filter.window, filter.decay_target, filter.fast_decay, filter.slow_decay, filter.shift) == (
+        "exponential",
+        1e-2,
+        0.3,
+        1.5,
+        0.0,
+    )
+
+
+WRONG: dict[str, tuple[type, dict[str, Any], list[str]]] = {
+    "even features": (ImplicitFilterConfig, {"features": 4}, ["features is 4", "odd"]),
+    "one feature": (ImplicitFilterConfig, {"features": 1}, ["features is 1", "at least 3"]),
+    "no width": (ImplicitFilterConfig, {"width": 0}, ["width 0"]),
+    "negative layers": (ImplicitFilterConfig, {"inner_layers": -1}, ["inner_layers -1"]),
+    "no decay": (ImplicitFilterConfig, {"decay_target": 0.0}, ["decay_target is 0.0", "above 0"]),
+    "negative fast decay": (ImplicitFilterConfig, {"fast_decay": -0.1}, ["fast_decay is -0.1", "above 0"]),
+    "no slow decay": (ImplicitFilterConfig, {"slow_decay": 0.0}, ["slow_decay is 0.0", "above 0"]),
+    "order 1": (HyenaConfig, {"order": 1}, ["order is 1", "order 2"]),
+    "no short tap": (HyenaConfig, {"short_taps": 0}, ["short_taps is 0", "at least 1"]),
+    "no window": (AttentionConfig, {"window": 0}, ["window is 0", "at least 1"]),
+    "odd rotation": (AttentionConfig, {"rotary_width": 3}, ["rotary_width is 3", "even"]),
+    "negative rotation": (AttentionConfig, {"rotary_width": -2}, ["rotary_width is -2", "even"]),
+    "A with a window": (Mixers, {"A": AttentionConfig(window=3)}, ["mixers.A.window is 3", "letter W"]),
+    "W without one": (Mixers, {"W": AttentionConfig()}, ["mixers.W.window", "letter A"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_values_without_a_meaning_are_refused(case: str):
+    cls, options, parts = WRONG[case]
+    with refused(*parts):
+        cls(**options)
+
+
+NAMES = [
+    (HyenaConfig, "gating", "outter"),
+    (HyenaConfig, "activation", "gleu"),
+    (ImplicitFilterConfig, "window", "exponental"),
+]
+
+
+@pytest.mark.parametrize(("cls", "option", "value"), NAMES, ids=[option for _, option, _ in NAMES])
+def test_a_misspelt_choice_is_refused_in_python_too(cls: type, option: str, value: str):
+    with refused(option, value):
+        cls(**{option: value})
+
+
+def test_every_letter_has_its_options():
+    assert [f.name for f in fields(Mixers)] == list(LETTERS)
+    assert letters() == LETTERS
+
+
+def test_the_letters_cannot_be_changed_from_outside():
+    letters()["Z"] = "nothing"
+    assert "Z" not in letters()
+
+
+def test_options_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        HyenaConfig().order = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("cls", [HyenaConfig, AttentionConfig, ImplicitFilterConfig, Mixers])
+def test_equal_options_are_equal(cls: type):
+    assert cls() == cls()
+    assert hash(cls()) == hash(cls())

@@ -1,0 +1,254 @@
+"""Generation against the loop that defines it, and the promises around it: seeds, limits, what is never drawn."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+import hyena
+from hyena.inference import Sampling, generate, stream
+from hyena.models import Classifier, LanguageModel
+from tests.helpers import refused, unchecked
+from tests.training.runs import MODEL
+
+PROMPT = torch.tensor([[1, 2, 3, 4, 5], [200, 7, 7, 0, 255]])
+
+
+def model_of(**changes: object) -> LanguageModel:
+    """A tiny model in float64 whose predictions are far from uniform; rounding does not decide what is likeliest."""
+    return LanguageModel(MODEL.replace(**({"init_std": 0.3} | changes))).double().eval()
+
+
+@torch.no_grad()
+def likeliest(model: LanguageModel, ids: Tensor, count: int) -> Tensor:
+    """The definition: run everything, take the largest logit among the symbols, append, again."""
+    for _ in range(count):
+        best = model(ids)[:, -1, : model.config.vocab_size].argmax(-1)
+        ids = torch.cat([ids, best[:, None]], 1)
+    return ids
+
+
+@pytest.mark.parametrize("pattern", ["H", "HAW"])
+@pytest.mark.parametrize("decoding", ["auto", "recompute"])
+def test_at_temperature_zero_it_is_the_loop(pattern: str, decoding: str):
+    model = model_of(pattern=pattern)
+    ids = generate(model, PROMPT, 12, temperature=0.0, decoding=decoding)
+    assert torch.equal(ids, likeliest(model, PROMPT, 12))
+    assert len(ids[:, 5:].unique()) > 2, "a model that repeats itself shows little"
+
+
+def test_a_whole_number_is_a_temperature():
+    model = model_of()
+    with unchecked():
+        assert torch.equal(generate(model, PROMPT, 3, temperature=0), generate(model, PROMPT, 3, temperature=0.0))
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_the_prompt_comes_first_and_the_rest_is_as_long_as_asked(count: int, dtype: torch.dtype):
+    prompt = PROMPT.to(dtype)
+    ids = generate(model_of(), prompt, count, seed=0)
+    assert (ids.shape, ids.dtype) == ((2, 5 + count), dtype)
+    assert torch.equal(ids[:, :5], prompt)
+    assert torch.equal(PROMPT, prompt.long()), "the prompt itself is not touched"
+
+
+def test_a_seed_fixes_the_text_and_leaves_the_global_generator_alone():
+    model = model_of()
+    before = torch.get_rng_state()
+    one, two, other = (generate(model, PROMPT, 12, seed=seed) for seed in (7, 7, 8))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_a_seed_the_global_generator_is_used():
+    model = model_of()
+    torch.manual_seed(5)
+    one, two = generate(model, PROMPT, 12), generate(model, PROMPT, 12)
+    torch.manual_seed(5)
+    assert torch.equal(generate(model, PROMPT, 12), one)
+    assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**63, 2**64 - 1])
+def test_any_seed_of_64_bits(seed: int):
+    model = model_of()
+    assert torch.equal(generate(model, PROMPT, 3, seed=seed), generate(model, PROMPT, 3, seed=seed))
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**64)])
+def test_a_seed_that_is_too_large_is_refused(seed: int):
+    with refused("seed", seed):
+        generate(model_of(), PROMPT, 3, seed=seed)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(0.9, 20, 0.95)])
+def test_the_stream_is_the_same_token_by_token(sampling: Sampling):
+    model = model_of()
+    tokens = stream(model, PROMPT, 10, sampling, seed=3)
+    assert isinstance(tokens, Iterator)
+    drawn = list(tokens)
+    assert all(token.shape == (2,) for token in drawn)
+    whole = generate(model, PROMPT, 10, sampling.temperature, sampling.top_k, sampling.top_p, seed=3)
+    assert torch.equal(torch.stack(drawn, 1), whole[:, 5:])
+
+
+def test_generate_passes_every_option_on():
+    model = model_of()
+    plain = generate(model, PROMPT, 10, seed=0)
+    for options in ({"temperature": 3.0}, {"top_k": 2}, {"top_p": 0.2}, {"allowed": range(100)}):
+        assert not torch.equal(generate(model, PROMPT, 10, seed=0, **options), plain), options
+
+
+def test_nothing_is_computed_before_the_first_token_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    model, calls = model_of(), []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    tokens = stream(model, PROMPT, 3)
+    assert not calls
+    next(tokens)
+    assert len(calls) == 1
+
+
+def test_rows_of_a_batch_do_not_meet():
+    model = model_of(pattern="HA")
+    together = generate(model, PROMPT, 10, temperature=0.0)
+    for row in range(2):
+        assert torch.equal(generate(model, PROMPT[row : row + 1], 10, temperature=0.0), together[row : row + 1])
+
+
+def padded() -> LanguageModel:
+    """A model of 12 symbols in 16 rows whose padding rows are by far the likeliest everywhere."""
+    model = model_of(vocab_size=12, vocab_multiple=8, tokenizer="dna", tied=False)
+    assert model.lm_head is not None
+    model.backbone.norm.weight.data.mul_(0.1)
+    model.backbone.norm.bias.data.fill_(1.0)
+    model.lm_head.weight.data[12:] = 10.0
+    assert (model(PROMPT % 12).argmax(-1) >= 12).all()
+    return model
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 50.0])
+def test_padding_rows_are_never_drawn(temperature: float):
+    ids = generate(padded(), (PROMPT % 12).repeat(20, 1), 20, temperature=temperature, seed=0)
+    drawn = ids[:, 5:]
+    assert drawn.max() < 12
+    assert temperature == 0.0 or set(drawn.flatten().tolist()) == set(range(12))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 50.0])
+@pytest.mark.parametrize("allowed", [(7, 8, 9, 10), [10, 8, 8], {3}, range(2, 5)])
+def test_only_what_is_allowed_is_drawn(temperature: float, allowed: object):
+    with unchecked():  # a set is not a sequence, but as good
+        ids = generate(padded(), (PROMPT % 12).repeat(20, 1), 20, temperature=temperature, seed=0, allowed=allowed)
+    assert set(ids[:, 5:].flatten().tolist()) <= set(allowed)
+    assert temperature != 50.0 or set(ids[:, 5:].flatten().tolist()) == set(allowed)
+
+
+@pytest.mark.parametrize("allowed", [[], [12], [-1, 3]])
+def test_ids_that_do_not_exist_cannot_be_allowed(allowed: list[int]):
+    with refused("allowed", "0 to 11"):
+        generate(padded(), PROMPT % 12, 2, allowed=allowed)
+
+
+def test_tokens_that_must_be_read_fit_into_max_length_exactly():
+    model = model_of(max_length=16)
+    assert generate(model, PROMPT, 12, temperature=0.0).shape == (2, 17)  # the last one drawn is never read
+    with refused("5 tokens", "13 new", "max_length 16", "at most 12", "beyond"):
+        generate(model, PROMPT, 13)
+    whole = PROMPT.repeat(1, 4)[:, :16]
+    assert generate(model, whole, 1).shape == (2, 17)
+    with refused("at most 1"):
+        generate(model, whole, 2)
+    with refused("at most 0"):
+        generate(model, PROMPT.repeat(1, 4), 1)
+
+
+def test_a_refused_stream_is_refused_before_the_first_token():
+    with refused("max_length 32"):
+        stream(model_of(), PROMPT, 29)
+
+
+@pytest.mark.parametrize("beyond", ["truncate", "extend"])
+def test_past_the_grid_where_the_model_says_how(beyond: str):
+    model = model_of(max_length=16, beyond=beyond)
+    ids = generate(model, PROMPT, 20, temperature=0.0)
+    assert torch.equal(ids, likeliest(model, PROMPT, 20))
+    assert torch.equal(ids[:, :17], generate(model_of_same(model, "error"), PROMPT, 12, temperature=0.0))
+
+
+def model_of_same(model: LanguageModel, beyond: str) -> LanguageModel:
+    """The same weights under another `beyond`."""
+    other = LanguageModel(model.config.replace(beyond=beyond)).double().eval()
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+@pytest.mark.parametrize("pattern", ["A", "W", "AWA"])
+def test_without_a_filter_there_is_no_grid_to_leave(pattern: str):
+    model = model_of(pattern=pattern, max_length=8, beyond="error")
+    assert torch.equal(generate(model, PROMPT, 20, temperature=0.0), likeliest(model, PROMPT, 20))
+
+
+def test_learned_positions_are_a_limit_too():
+    model = model_of(pattern="A", position_rows=10)
+    assert generate(model, PROMPT, 6).shape == (2, 11)
+    with refused("position_rows 10", "at most 6"):
+        generate(model, PROMPT, 7)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_as_it_was(training: bool):
+    model = model_of(dropout=0.5, embed_dropout=0.5).train(training)
+    one = generate(model, PROMPT, 8, temperature=0.0)
+    assert torch.equal(one, generate(model, PROMPT, 8, temperature=0.0)), "dropout was on"
+    assert model.training is training
+    assert not one.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+    tokens = stream(model, PROMPT, 8)
+    next(tokens)
+    assert model.training is training, "between two tokens the model belongs to the caller"
+    tokens.close()
+    assert model.training is training
+    bad = PROMPT.clone()
+    bad[0, 0] = 300
+    with refused("id 300"):
+        generate(model, bad, 2)
+    assert model.training is training
+
+
+def test_gradients_stay_on_for_the_caller_between_tokens():
+    for _ in stream(model_of(), PROMPT, 2):
+        assert torch.is_grad_enabled()
+
+
+def test_a_classifier_does_not_generate():
+    with refused("Classifier", "language model"):
+        generate(Classifier(MODEL), PROMPT, 3)
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "parts"),
+    [
+        (PROMPT.float(), {}, ("whole numbers", "float32")),
+        (PROMPT[0], {}, ("(B, L)", "(5,)")),
+        (PROMPT[:, :0], {}, ("at least one token", "(2, 0)")),
+        (PROMPT, {"max_new_tokens": -1}, ("max_new_tokens", "-1")),
+        (PROMPT, {"decoding": "cached"}, ("'cached'", "'recompute'")),
+        (PROMPT, {"temperature": -1.0}, ("temperature", "-1.0")),
+        (PROMPT, {"top_k": 0}, ("top_k", "0")),
+        (PROMPT, {"top_p": 1.5}, ("top_p", "1.5")),
+        (PROMPT + 256, {}, ("id 511", "255")),
+    ],
+)
+def test_what_has_no_meaning_is_refused(ids: Tensor, options: dict[str, object], parts: tuple[str, ...]):
+    with refused(*parts):
+        generate(model_of(), ids, **({"max_new_tokens": 3} | options))
+
+
+def test_half_precision_models_generate():
+    model = model_of().to(torch.bfloat16)
+    ids = generate(model, PROMPT, 6, seed=0)
+    assert ids.shape == (2, 11)
+    assert torch.equal(ids, hyena.generate(model, PROMPT, 6, seed=0))

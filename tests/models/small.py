@@ -1,0 +1,44 @@
+"""Small models for the tests of this room."""
+
+import torch
+from torch import Tensor
+
+from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.model import ModelConfig
+from hyena.models import Classifier, LanguageModel
+
+MIXERS = Mixers(
+    H=HyenaConfig(order=3, order_scale=True, filter=ImplicitFilterConfig(features=5, width=8, train_features=True)),
+    W=AttentionConfig(window=5),
+)
+"""Options that differ from the defaults, where a letter has them."""
+
+
+def small(pattern: str = "HAW", **options: object) -> ModelConfig:
+    """A configuration of width 16 over 10 symbols, for up to 64 tokens."""
+    defaults: dict[str, object] = {"width": 16, "vocab_size": 10, "max_length": 64, "mixers": MIXERS}
+    return ModelConfig(pattern=pattern, **defaults | options)
+
+
+def language_model(pattern: str = "HAW", dtype: torch.dtype = torch.float64, **options: object) -> LanguageModel:
+    """A language model in evaluation mode, with weights of about 0.3 so that every layer matters."""
+    return loud(LanguageModel(small(pattern, **options)).to(dtype).eval())
+
+
+def classifier(pattern: str = "HAW", dtype: torch.dtype = torch.float64, **head: object) -> Classifier:
+    """A classifier, likewise."""
+    return loud(Classifier(small(pattern), **head).to(dtype).eval())
+
+
+def loud(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with its small initial weights enlarged."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("weight") and parameter.ndim == 2 and ".filter." not in name:
+                parameter.mul_(10)
+    return model
+
+
+def ids(B: int = 2, L: int = 20) -> Tensor:
+    """Token ids (B, L)."""
+    return torch.randint(0, 10, (B, L))

@@ -1,0 +1,65 @@
+"""Costs: parameters, operations against PyTorch's own counter, bytes of state."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from hyena.models import Classifier, LanguageModel, cost
+from hyena.models.cost import Cost
+from hyena.ops.plan import conv_flops
+from tests.models.small import ids, small
+
+
+def counted(model: LanguageModel | Classifier, L: int) -> int:
+    """Operations of matrix products and convolutions as PyTorch counts them; attention as two products."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(ids(1, L))
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("L", [20, 40])
+@pytest.mark.parametrize(
+    "options", [{}, {"mlp": "gated", "norm": "rms"}, {"mlp_width": 40, "tied": False, "vocab_multiple": 8}], ids=str
+)
+@pytest.mark.parametrize("pattern", ["A", "W", "AWA"])
+def test_operations_of_attention_are_those_that_pytorch_counts(pattern: str, options: dict[str, object], L: int):
+    model = LanguageModel(small(pattern, **options))  # L is a multiple of W's window, whose last block is then full
+    assert model.flops(L) == counted(model, L)
+
+
+@pytest.mark.parametrize("L", [1, 7, 64])
+def test_operations_of_hyena_are_those_that_pytorch_counts_and_the_convolutions(L: int):
+    model = LanguageModel(small("HH"))
+    # Two blocks of order 3: each has two long convolutions and three gates of 16 channels.
+    uncounted = 2 * (2 * conv_flops(1, 16, L, L, 16) + 3 * 16 * L)
+    assert model.flops(L) == counted(model, L) + uncounted
+
+
+def test_a_classifier_maps_once_a_sequence():
+    model = Classifier(small("A"), classes=3)
+    assert model.flops(20) == counted(model, 20)
+
+
+@pytest.mark.parametrize("pattern", ["H", "HAW"])
+def test_cost_is_the_models_own(pattern: str):
+    config = small(pattern)
+    model = LanguageModel(config)
+    assert cost(config, 50) == Cost(50, model.parameter_count(), model.flops(50), model.state_bytes(50))
+
+
+def test_state_is_the_sum_over_the_mixers():
+    model = LanguageModel(small("HAW"))
+    assert model.state_bytes(50) == sum(block.mixer.state_bytes(50) for block in model.backbone.blocks)
+
+
+def test_parameters_count_once_and_buffers_never():
+    model = LanguageModel(small("HA"))
+    assert model.parameter_count() == sum(p.numel() for p in set(model.parameters()))
+    assert model.parameter_count() < sum(t.numel() for t in model.state_dict().values())
+
+
+def test_a_huge_model_costs_no_memory():
+    huge = small(100 * "H", width=8192, vocab_size=10**6)
+    assert cost(huge, 64).parameters > 10**10
+    assert torch.empty(0).device.type == "cpu"  # the default device is what it was

@@ -1,0 +1,73 @@
+"""The table of initial values, by statistics."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from hyena.configs.mixers import HyenaConfig, Mixers
+from hyena.configs.model import ModelConfig
+from hyena.models import Classifier, LanguageModel
+from tests import tolerances
+
+STD, LAYERS = 0.05, 4
+INTO_STREAM = STD / math.sqrt(2 * LAYERS)
+TABLE = [  # the first pattern that fits a name decides: standard deviation, or the constant value
+    (r"(out_proj|down_proj)\.weight", ("std", INTO_STREAM)),
+    (r"norm\.weight", ("value", 1.0)),
+    (r"short_conv\.(taps|bias)", ("uniform", 1 / math.sqrt(3))),
+    (r"\.skip", ("std", 1.0)),
+    (r"\.order_scale", ("value", 1.0)),
+    (r"filter\.frequency", ("value", 14.0)),
+    (r"\.bias", ("value", 0.0)),
+    (r"\.weight", ("std", STD)),
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    """Wide enough for statistics, with every kind of parameter."""
+    torch.manual_seed(1)
+    mixers = Mixers(H=HyenaConfig(order=3, order_scale=True))
+    return LanguageModel(ModelConfig("HAWH", 96, 200, init_std=STD, position_rows=300, tied=False, mixers=mixers))
+
+
+def test_every_parameter_starts_as_the_table_says(model: LanguageModel):
+    for name, parameter in model.named_parameters():
+        kind, wanted = next(row for pattern, row in TABLE if re.search(pattern + "$", name))
+        values = parameter.detach()
+        if kind == "value":
+            assert (values == wanted).all(), name
+        elif kind == "uniform":
+            assert values.abs().max() <= wanted, name
+            assert_close_to(values.std().item(), wanted / math.sqrt(3), values.numel(), name)
+        else:
+            assert_close_to(values.std().item(), wanted, values.numel(), name)
+            assert abs(values.mean().item()) < 5 * wanted / math.sqrt(values.numel()), name
+
+
+def assert_close_to(found: float, wanted: float, draws: int, name: str) -> None:
+    """A standard deviation, within five of its own."""
+    assert abs(found / wanted - 1) < max(tolerances.STATISTICS["rtol"], 5 / math.sqrt(2 * draws)), name
+
+
+def test_gated_mlps_too():
+    model = LanguageModel(ModelConfig("AA", 96, 50, mlp="gated", init_std=STD))
+    mlp = model.backbone.blocks[0].mlp
+    assert_close_to(mlp.gate_proj.weight.std().item(), STD, 96 * 384, "gate_proj")
+    assert_close_to(mlp.down_proj.weight.std().item(), STD / 2, 96 * 384, "down_proj")
+
+
+def test_a_classifiers_map_starts_like_the_others():
+    model = Classifier(ModelConfig("A", 128, 50, init_std=STD), classes=40)
+    assert_close_to(model.score.weight.std().item(), STD, 128 * 40, "score")
+    assert not model.score.bias.any()
+
+
+def test_a_seed_gives_the_same_model():
+    models = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        models.append(LanguageModel(ModelConfig("HA", 16, 10)).state_dict())
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])

@@ -1,0 +1,32 @@
+"""The mixers that the tests build: every letter with its defaults, and the options that change what is computed."""
+
+import torch
+from torch import Tensor, nn
+
+from hyena.configs.mixers import LETTERS, AttentionConfig, Beyond, HyenaConfig, ImplicitFilterConfig, MixerConfig, Mixers
+from hyena.modules import build
+
+WIDTH, MAX_LENGTH = 32, 64
+
+DEFAULTS: dict[str, MixerConfig] = {letter: getattr(Mixers(), letter) for letter in LETTERS}
+VARIANTS: dict[str, MixerConfig] = {
+    "H of order 3": HyenaConfig(order=3, order_scale=True, short_taps=5, activation="gelu"),
+    "H of order 4, bare": HyenaConfig(order=4, skip=False, filter=ImplicitFilterConfig(window="none", inner_layers=0)),
+    "H with outer gates": HyenaConfig(gating="outer", order=3, filter=ImplicitFilterConfig(train_features=True, shift=0.05)),
+    "H with normed taps": HyenaConfig(filter=ImplicitFilterConfig(features=3, channel_norm=True, width=8)),
+    "A in groups": AttentionConfig(heads=4, kv_heads=2, rotary_width=4, qkv_bias=False, out_bias=False),
+    "A without positions": AttentionConfig(heads=2, rotary_width=0),
+    "W of 1": AttentionConfig(window=1),
+    "W of 5, in groups": AttentionConfig(heads=4, kv_heads=1, window=5),
+}
+ALL = DEFAULTS | VARIANTS
+
+
+def mixer(config: MixerConfig, dtype: torch.dtype = torch.float64, beyond: Beyond = "error") -> nn.Module:
+    """A mixer at width 32 for up to 64 tokens, in evaluation mode."""
+    return build(config, WIDTH, MAX_LENGTH, beyond).to(dtype).eval()
+
+
+def signal(B: int = 2, L: int = MAX_LENGTH, dtype: torch.dtype = torch.float64) -> Tensor:
+    """x (B, L, 32)."""
+    return torch.randn(B, L, WIDTH, dtype=torch.float64).to(dtype)

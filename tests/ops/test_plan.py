@@ -1,0 +1,98 @@
+"""`plan` as a table: shape and costs in, backend and reason out."""
+
+import pytest
+import torch
+
+from hyena.ops import Costs, plan
+from hyena.ops.plan import CPU, conv_flops, transform_points
+from tests.helpers import refused
+
+COSTS = Costs(tap=1.0, tap_grad=3.0, point=10.0, block=1000.0, call=0.0)
+TABLE = {
+    # (B, D, L, K, G), needs_grad -> backend
+    "one token": ((1, 1, 1, 1, 1), False, "direct"),
+    "three taps": ((2, 64, 4096, 3, 64), False, "direct"),
+    "three taps, training": ((2, 64, 4096, 3, 64), True, "direct"),
+    "short sequence, whole filter": ((2, 64, 64, 64, 64), False, "direct"),
+    "long sequence, whole filter": ((2, 64, 4096, 4096, 64), False, "fft"),
+    "long sequence, whole filter, training": ((2, 64, 4096, 4096, 64), True, "fft"),
+    "taps past the sequence do not count": ((2, 64, 64, 10**6, 64), False, "direct"),
+    "very long sequence, shorter filter": ((1, 16, 2**18, 1024, 16), False, "blocked"),
+    "many filters for few channels are no worse": ((4, 8, 8192, 8192, 8), False, "fft"),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_the_table(case: str):
+    (B, D, L, K, G), needs_grad, backend = TABLE[case]
+    assert plan(B, D, L, K, G, needs_grad=needs_grad, costs=COSTS).backend == backend
+
+
+@pytest.mark.parametrize(
+    ("free", "backend"),
+    [
+        ({"tap": 0.0}, "direct"),
+        ({"point": 0.0, "call": 0.0, "block": 0.0}, "fft"),
+        ({"tap": 100.0, "point": 1.0, "block": 0.0}, "blocked"),
+    ],
+    ids=["taps", "transforms", "blocks"],
+)
+def test_what_costs_nothing_is_chosen(free: dict[str, float], backend: str):
+    assert plan(1, 16, 2**18, 1024, 16, costs=Costs(**free)).backend == backend
+
+
+def test_gradients_have_a_cost_of_their_own():
+    dear = Costs(tap=0.0, tap_grad=1e9)
+    backends = [plan(1, 4, 100, 100, 4, needs_grad=needs_grad, costs=dear).backend for needs_grad in (False, True)]
+    assert backends == ["direct", "fft"]
+
+
+def test_one_block_is_no_plan_of_its_own():
+    assert "blocked" not in plan(1, 4, 64, 64, 4, costs=COSTS).reason
+
+
+def test_the_reason_names_the_figures_of_all_backends():
+    chosen = plan(1, 16, 2**18, 1024, 16, costs=COSTS)
+    assert chosen.backend == "blocked"
+    assert "predicted" in chosen.reason
+    assert "direct" in chosen.reason
+    assert "fft" in chosen.reason
+    assert chosen.reason.count(" ms") == 3
+
+
+def test_the_plan_depends_on_its_arguments_alone():
+    shapes = [(1, 4, 100, 100, 4), (2, 64, 4096, 4096, 64), (1, 16, 2**18, 1024, 16)]
+    before = [plan(*shape) for shape in shapes]
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    try:
+        torch.set_num_threads(threads + 1)
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            assert [plan(*shape) for shape in shapes] == before
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+    assert [plan(*shape, costs=CPU) for shape in shapes] == before
+    assert Costs() == CPU
+
+
+def test_the_measured_table_takes_transforms_for_long_filters_only():
+    assert plan(1, 64, 16, 16, 64).backend == "direct"
+    assert plan(1, 64, 8192, 8192, 64).backend == "fft"
+    assert plan(1, 768, 2**20, 128, 768, needs_grad=True).backend == "blocked"
+
+
+def test_channels_that_cannot_share_filters_are_refused():
+    with refused("4 channels", "3 filters", "multiple"):
+        plan(1, 4, 8, 8, 3)
+
+
+def test_points_of_the_transforms():
+    # Two transforms of each of 2 * 6 signals of 8 points (24 = 8 log2 8 each), and one of each of 3 filters.
+    assert transform_points(2, 6, 3, 8, 2) == (2 * 2 * 6 + 3) * 24
+
+
+def test_operations_of_the_convolution():
+    # L = 4, K = 4: 8 points. (2 B D + G) transforms of 2.5 n log2 n, and B D products of n / 2 complex numbers, 6 each.
+    assert conv_flops(3, 2, 4, 4, 2) == int((2 * 3 * 2 + 2) * 2.5 * 24) + 3 * 2 * 4 * 6
+    assert conv_flops(3, 2, 4, 100, 2) == conv_flops(3, 2, 4, 4, 2)
