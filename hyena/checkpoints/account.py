@@ -15,6 +15,8 @@ class Account(Generic[T]):
 
     def __init__(self, items: Mapping[str, T], source: str):
         """source: what the messages call it."""
+        if not isinstance(items, Mapping):
+            raise HyenaError(f"{source} is {items!r}: a table of keys is needed")
         self.items, self.source = dict(items), source
         self.open = dict.fromkeys(self.items)
 
@@ -32,6 +34,14 @@ class Account(Generic[T]):
         if default is _REQUIRED:
             raise HyenaError(f"{self.source} lacks {key}: is it whole, and is the format right?{nearest(key, self.open)}")
         return default
+
+    def whole(self, key: str, default: int | None = None) -> int:
+        """`take` for an option that must be a whole number."""
+        value: Any = self.take(key) if default is None else self.items.get(key, default)
+        self.open.pop(key, None)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise HyenaError(f"{self.source}: {key} is {value!r}: a whole number is needed")
+        return value
 
     def expect(self, key: str, value: T, why: str) -> None:
         """Take an option for which one value alone can be reproduced (and is the default)."""

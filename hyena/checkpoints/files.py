@@ -75,9 +75,8 @@ def _read_pickle(path: Path) -> Any:
         stand_ins: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise HyenaError(f"{path} cannot be read without running its code ({reason}): save its state_dict alone") from None
+    except pickle.UnpicklingError:
+        raise HyenaError(f"{path} holds objects that cannot be read without running code: save its state_dict alone") from None
     except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HyenaError(f"{path} is not a whole PyTorch file ({reason}): copy or download it again") from None

@@ -104,13 +104,13 @@ def _port_config(config: dict[str, Any]) -> ModelConfig:
         dropout=float(o.take("hyena_dropout", 0.0)),
         filter=filter,
     )
-    width, hidden = o.take("d_model"), o.take("d_inner")
+    width, hidden = o.whole("d_model"), o.whole("d_inner")
     ours = ModelConfig(
-        pattern=o.take("n_layer") * "H",
+        pattern=o.whole("n_layer") * "H",
         width=width,
-        vocab_size=o.take("vocab_size"),
-        vocab_multiple=o.take("pad_vocab_size_multiple"),
-        max_length=o.take("max_seq_len"),
+        vocab_size=o.whole("vocab_size"),
+        vocab_multiple=o.whole("pad_vocab_size_multiple"),
+        max_length=o.whole("max_seq_len"),
         tokenizer=_tokenizer(config),
         mlp_width=None if hidden == 4 * width else hidden,
         embed_dropout=float(o.take("embed_dropout")),

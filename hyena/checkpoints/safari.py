@@ -135,7 +135,7 @@ def language_model(tensors: dict[str, Tensor], config: dict[str, Any], source: s
 def operator(tensors: dict[str, Tensor], config: dict[str, Any], layout: str, source: str) -> nn.Module:
     """A bare HyenaOperator -> our mixer."""
     options: Account[Any] = Account(config, "the published configuration")
-    width = options.take("d_model")
+    width = options.whole("d_model")
     ours, max_length = operator_config(options, shift=0.0)
     options.close()
     account = Account(tensors, source)

@@ -62,7 +62,7 @@ def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, i
         dropout=float(o.take("dropout", 0.0)),
         filter=filter,
     )
-    return config, o.take("l_max")
+    return config, o.whole("l_max")
 
 
 def attention_config(options: Account[Any]) -> AttentionConfig:
@@ -106,13 +106,13 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
         if options is None:
             raise HyenaError(f"{o.source} has attn_layer_idx {sorted(attention)} and no attn_cfg: add it")
         mixers = Mixers(H=hyena, A=attention_config(Account(options, "the published configuration's attn_cfg")))
-    width, depth = o.take("d_model"), o.take("n_layer")
+    width, depth = o.whole("d_model"), o.whole("n_layer")
     hidden = o.take("d_inner", None)
     result = ModelConfig(
         pattern="".join("A" if i in attention else "H" for i in range(depth)),
         width=width,
-        vocab_size=o.take("vocab_size"),
-        vocab_multiple=o.take("pad_vocab_size_multiple", 1),
+        vocab_size=o.whole("vocab_size"),
+        vocab_multiple=o.whole("pad_vocab_size_multiple", 1),
         max_length=max_length,
         tokenizer=tokenizer,
         mlp_width=None if hidden == 4 * width else hidden,

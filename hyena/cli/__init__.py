@@ -1,6 +1,7 @@
 """FLOOR 7: the command `hyena`. One file a command: parsing and printing only. A command is imported when it is called."""
 
 import importlib
+import io
 import sys
 
 from hyena.errors import HyenaError
@@ -28,6 +29,9 @@ Long-convolution sequence models: train, save, load, generate, reproduce the pub
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("--help", "-h", "help"):
         print(HELP, end="")

@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
         a.decoding,
         tokenizer.legal_ids,
     )
-    decode = stream_decoder(tokenizer)
+    decode = stream_decoder(tokenizer, ids.tolist())
     sys.stdout.write(tokenizer.decode(ids))
     for token in tokens:
         sys.stdout.write(decode(int(token)))

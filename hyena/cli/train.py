@@ -34,7 +34,7 @@ def configuration(path: str, arguments: list[str]) -> RunConfig:
     model = values.get("model")
     stated = not isinstance(model, dict) or "vocab_size" in model or "preset" in model
     stated = stated or any(argument.replace("_", "-").startswith("--model.vocab-size") for argument in arguments)
-    config = run_config(values, path, vocab_size=None if stated else 1)
+    config = run_config(values, path, vocab_size=1)  # stands in where the file has none
     config = parse(RunConfig, arguments, f"hyena train {path}", DESCRIPTION, default=config)
     if stated:
         return config

@@ -70,7 +70,21 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise HyenaError(f"{where} lacks the key {name!r}: add it")
-    return cls(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    arguments = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    try:
+        return cls(**arguments)
+    except HyenaError as error:
+        raise HyenaError(f"{where}: {error}") from None
+
+
+def validate(config: Any) -> None:
+    """Check the fields of a frozen dataclass against their types, as `__post_init__` does first: Python gets the same
+    errors as a file. A whole number where a fraction is wanted becomes one.
+    """
+    hints = get_type_hints(type(config))
+    for f in fields(config):
+        value = getattr(config, f.name)
+        object.__setattr__(config, f.name, _value(hints[f.name], value, f"{type(config).__name__}.{f.name}"))
 
 
 def nearest(word: str, known: Any) -> str:

@@ -7,6 +7,7 @@ A knob is written once, here; the module that uses it takes the whole dataclass.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hyena.configs.files import validate
 from hyena.errors import HyenaError
 
 Beyond = Literal["error", "truncate", "extend"]
@@ -42,6 +43,7 @@ class ImplicitFilterConfig:
 
     def __post_init__(self) -> None:
         """Reject sizes for which the formulas have no meaning."""
+        validate(self)
         if self.features < 3 or self.features % 2 == 0:
             raise HyenaError(f"filter.features is {self.features}: use an odd number of at least 3 (time, cosines, sines)")
         if self.width < 1 or self.inner_layers < 0:
@@ -74,6 +76,7 @@ class HyenaConfig:
 
     def __post_init__(self) -> None:
         """Reject orders and taps that do not exist."""
+        validate(self)
         if self.order < 2:
             raise HyenaError(f"order is {self.order}: Hyena starts at order 2 (one long convolution)")
         if self.short_taps < 1:
@@ -103,6 +106,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         """Reject windows and rotations that do not exist."""
+        validate(self)
         if self.window is not None and self.window < 1:
             raise HyenaError(f"window is {self.window}: use at least 1, or none for full attention")
         if self.rotary_width is not None and (self.rotary_width < 0 or self.rotary_width % 2):
@@ -125,6 +129,7 @@ class Mixers:
 
     def __post_init__(self) -> None:
         """Keep the letters true to their names."""
+        validate(self)
         if self.A.window is not None:
             raise HyenaError(f"mixers.A.window is {self.A.window}: letter A is full attention; use letter W for a window")
         if self.W.window is None:

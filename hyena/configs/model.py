@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hyena.configs.files import from_dict, to_dict
+from hyena.configs.files import from_dict, to_dict, validate
 from hyena.configs.mixers import LETTERS, Activation, Beyond, MixerConfig, Mixers
 from hyena.errors import HyenaError
 
@@ -54,15 +54,19 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Reject letters and sizes that cannot be built."""
+        validate(self)
         if not self.layers:
             raise HyenaError("pattern is empty: give one letter a layer, such as 'HHAH'")
         for position, letter in enumerate(self.layers):
             if letter not in LETTERS:
                 known = ", ".join(f"{name} ({what})" for name, what in LETTERS.items())
                 raise HyenaError(f"unknown letter {letter!r} at layer {position} of pattern {self.pattern!r}: use {known}")
-        for name in ("width", "vocab_size", "max_length", "vocab_multiple"):
+        for name in ("width", "vocab_size", "max_length", "vocab_multiple", "hidden"):
             if getattr(self, name) < 1:
-                raise HyenaError(f"{name} is {getattr(self, name)}: use a whole number of at least 1")
+                raise HyenaError(f"{name.replace('hidden', 'mlp_width')} is {getattr(self, name)}: use a number of at least 1")
+        for name in ("init_std", "norm_eps"):
+            if not getattr(self, name) >= 0:
+                raise HyenaError(f"{name} is {getattr(self, name)}: use 0 or more")
         for name in ("dropout", "embed_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise HyenaError(f"{name} is {getattr(self, name)}: use a number from 0 up to, not including, 1")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hyena.configs import presets
-from hyena.configs.files import from_dict, nearest
+from hyena.configs.files import from_dict, nearest, validate
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
@@ -49,6 +49,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Reject rates and fractions with no meaning."""
+        validate(self)
         if self.lr <= 0 or (self.filter_lr is not None and self.filter_lr <= 0):
             raise HyenaError(f"lr is {self.lr} and filter_lr {self.filter_lr}: use numbers above 0")
         for name in ("warmup", "floor"):
@@ -85,6 +86,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Reject sizes below one."""
+        validate(self)
         for name in ("steps", "batch_size", "accumulate", "log_every", "valid_every", "save_every"):
             if getattr(self, name) < 1:
                 raise HyenaError(f"training.{name} is {getattr(self, name)}: use a whole number of at least 1")
@@ -127,8 +129,7 @@ def run_config(values: Mapping[str, Any], where: str, vocab_size: int | None = N
         model = dict(values["model"])
         if "preset" in model:
             model = preset(model.pop("preset"), f"{where}: model").to_dict() | model
-        if vocab_size is not None:
-            model.setdefault("vocab_size", vocab_size)
+        model = {"vocab_size": vocab_size} | model if vocab_size is not None else model
         values["model"] = ModelConfig.from_dict(model, f"{where}: model")
     return from_dict(RunConfig, values, where)
 
@@ -137,7 +138,7 @@ def preset(name: str, where: str) -> ModelConfig:
     """A preset by its name; `HyenaError` naming the nearest."""
     known = sorted(key for key in vars(presets) if key.startswith("hyena"))
     if name not in known:
-        raise HyenaError(f"{where}: there is no preset {name!r}{nearest(name, known)}; the presets: {', '.join(known)}")
+        raise HyenaError(f"{where}: there is no preset {name!r}{nearest(str(name), known)}; the presets: {', '.join(known)}")
     return getattr(presets, name)()
 
 

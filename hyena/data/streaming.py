@@ -5,33 +5,34 @@ shown. What is still held back at the end is not flushed: `tokenizer.decode` of 
 """
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hyena.data.tokenizers import ByteTokenizer, DNATokenizer, Tokenizer
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def stream_decoder(tokenizer: Tokenizer) -> Callable[[int], str]:
+def stream_decoder(tokenizer: Tokenizer, prompt: Sequence[int] = ()) -> Callable[[int], str]:
     """A function from the next id to the text that it completes, possibly none; HyenaError for an id out of range.
 
-    The pieces joined are the beginning of `tokenizer.decode` of all ids so far. Each `stream_decoder` starts anew.
+    The pieces joined, behind the text of the prompt's ids, are the beginning of `tokenizer.decode` of all ids so far. Each
+    `stream_decoder` starts anew.
     """
     if isinstance(tokenizer, DNATokenizer):
         return lambda token: tokenizer.decode([token])
     if isinstance(tokenizer, ByteTokenizer):
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         return lambda token: decoder.decode(tokenizer.to_bytes([token]))
-    return _window_decoder(tokenizer)
+    return _window_decoder(tokenizer, prompt)
 
 
-def _window_decoder(tokenizer: Tokenizer) -> Callable[[int], str]:
+def _window_decoder(tokenizer: Tokenizer, prompt: Sequence[int]) -> Callable[[int], str]:
     """For any tokenizer: decode the last ids with and without the new one, and show the difference.
 
     The last ids shown stay in front as context, because many decoders write a token differently at the start of a text
     (they drop its space). The cost per id is that of a few ids, however long the text grows.
     """
-    context: list[int] = []
+    context: list[int] = list(prompt[-8:])
     pending: list[int] = []
 
     def next_text(token: int) -> str:

@@ -47,7 +47,7 @@ def stream(
     allowed: Sequence[int] | None = None,
 ) -> Iterator[Tensor]:
     """The tokens of `generate` as they are drawn: ids (B,) each. Arguments are checked before the first is asked for."""
-    _check(model, ids, max_new_tokens, decoding)
+    _check(model, ids, max_new_tokens, seed, decoding)
     legal = range(model.config.vocab_size) if allowed is None else sorted(set(allowed))
     if not legal or legal[0] < 0 or legal[-1] >= model.config.vocab_size:
         raise HyenaError(f"allowed is {list(legal)[:8]}: ids from 0 to {model.config.vocab_size - 1} are needed, at least one")
@@ -65,7 +65,7 @@ def _tokens(
         model.eval()
         try:
             with torch.no_grad():
-                logits = model.logits(model.backbone(ids)[:, -1])
+                logits = model.logits(model.backbone(ids)[:, -1:])[:, 0]
                 token = sample(logits, sampling, allowed, generator)
         finally:
             model.train(training)
@@ -73,7 +73,7 @@ def _tokens(
         yield token
 
 
-def _check(model: LanguageModel, ids: Tensor, count: int, decoding: str) -> None:
+def _check(model: LanguageModel, ids: Tensor, count: int, seed: int | None, decoding: str) -> None:
     """One clear line before any work is done."""
     if not isinstance(model, LanguageModel):
         raise HyenaError(f"{type(model).__name__} does not generate: load a language model")
@@ -83,14 +83,12 @@ def _check(model: LanguageModel, ids: Tensor, count: int, decoding: str) -> None
         raise HyenaError(f"ids must be whole numbers (B, L) with at least one token, got {ids.dtype} {tuple(ids.shape)}")
     if count < 0:
         raise HyenaError(f"max_new_tokens is {count}: use 0 or more")
-    config = model.config
-    # The last token drawn is never read.
-    read = ids.shape[1] + count - 1
-    limits = {"max_length": config.max_length} if "H" in config.layers and config.beyond == "error" else {}
-    limits |= {"position_rows": config.position_rows} if config.position_rows else {}
-    for name, limit in limits.items():
-        if read > limit:
+    if seed is not None and not -(2**63) <= seed < 2**64:
+        raise HyenaError(f"seed is {seed}: use a whole number of 64 bits")
+    prompt = ids.shape[1]
+    for name, limit in model.backbone.limits().items():
+        if prompt + count - 1 > limit:  # the last token drawn is never read
             raise HyenaError(
-                f"a prompt of {ids.shape[1]} tokens and {count} new ones exceed the model's {name} {limit}: ask for at most "
-                f"{max(0, limit - ids.shape[1] + 1)}, shorten the prompt, or use a model with another {name} or `beyond`"
+                f"a prompt of {prompt} tokens and {count} new ones exceed the model's {name} {limit}: ask for at most "
+                f"{max(0, limit - prompt + 1)}, shorten the prompt, or use a model with another {name} or `beyond`"
             )

@@ -36,9 +36,13 @@ def sample(
     """Draw a token for each row of logits (B, V) among the ids `allowed` (A,); returns ids (B,)."""
     # Work on the allowed columns alone: a forbidden symbol cannot be drawn, whatever rounding does.
     scores = logits[:, allowed].to(torch.promote_types(logits.dtype, torch.float32))
+    if not scores.amax(-1).isfinite().all():  # a single NaN is the greatest; -inf alone is an honest impossibility
+        raise HyenaError("the model's logits are not finite: its weights are broken, or its precision is too low")
     if sampling.temperature == 0:
         return allowed[scores.argmax(-1)]
-    scores, order = (scores / sampling.temperature).sort(dim=-1, descending=True, stable=True)
+    # In float64 and below the likeliest, so that the smallest temperature neither overflows nor divides 0 by 0.
+    scores = (scores - scores.amax(-1, keepdim=True)).double() / sampling.temperature
+    scores, order = scores.sort(dim=-1, descending=True, stable=True)
     if sampling.top_k is not None:
         scores[:, sampling.top_k :] = -torch.inf
     probabilities = scores.softmax(-1)

@@ -34,7 +34,7 @@ class Backbone(nn.Module):
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         """ids (B, L) below the embedding's rows; L up to max_length, past it as `beyond` says."""
         self._check(ids)
-        x = self.embedding(ids)
+        x = self.embedding(ids if ids.dtype in (torch.int32, torch.int64) else ids.long())
         if self.positions is not None:
             x = x + self.positions.weight[: ids.shape[1]]
         x = self.dropout(x)
@@ -49,12 +49,17 @@ class Backbone(nn.Module):
         if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool or 0 in ids.shape:
             raise HyenaError(f"ids must be whole numbers (B, L), got {ids.dtype} {tuple(ids.shape)}")
         if self.positions is not None and ids.shape[1] > self.config.position_rows:
-            raise HyenaError(
-                f"the sequence has {ids.shape[1]} tokens but the model has {self.config.position_rows} learned positions: "
-                "shorten it"
-            )
+            L, rows = ids.shape[1], self.config.position_rows
+            raise HyenaError(f"the sequence has {L} tokens but the model has {rows} learned positions: shorten it")
         if ids.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= self.config.rows:
                 bad = low if low < 0 else high
                 raise HyenaError(f"id {bad} is outside the vocabulary: the model has rows 0 .. {self.config.rows - 1}")
+
+    def limits(self) -> dict[str, int]:
+        """The options that bound the length of a sequence, with their values; empty where any length is read."""
+        limits = {"position_rows": self.config.position_rows} if self.positions is not None else {}
+        if any(block.mixer.bounded() for block in self.layers):
+            limits["max_length"] = self.config.max_length
+        return limits

@@ -7,6 +7,7 @@ Every file is written beside its place and moved there when all are complete, co
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ def remove(directory: Path) -> None:
 
 def _weight_files(directory: Path) -> list[Path]:
     """What saves may have left in a directory."""
-    return [*directory.glob("model*.safetensors"), directory / INDEX]
+    own = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+    return [path for path in directory.glob("model*.safetensors") if own.fullmatch(path.name)] + [directory / INDEX]
 
 
 def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:

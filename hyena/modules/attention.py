@@ -65,6 +65,10 @@ class Attention(nn.Module):
         reach = L if self.window is None else min(L, self.window)
         return 2 * self.kv_heads * self.head_width * reach * self.qkv_proj.weight.element_size()
 
+    def bounded(self) -> bool:
+        """Any length is read."""
+        return False
+
     def resized(self, length: int) -> None:
         """Nothing here is tied to max_length."""
 

@@ -17,9 +17,9 @@ from hyena.errors import HyenaError
 from hyena.modules.precision import Float32Module
 
 
-def positions(length: int, max_length: int, features: int, start: int = 0) -> tuple[Tensor, Tensor]:
-    """t (length,) and z (length, features) of the grid points from `start` on, computed in float64, returned in float32."""
-    n = torch.arange(start, start + length, dtype=torch.float64)
+def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor]:
+    """t (K,) and z (K, features) at grid points n (K,), whole or between; computed in float64, returned in float32."""
+    n = n.double()
     bands = (features - 1) // 2
     f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64) if bands > 1 else torch.full((1,), 1e-4).double()
     t = n / max(max_length - 1, 1)
@@ -39,7 +39,7 @@ class ImplicitFilter(Float32Module):
         """groups: G, the number of filters; max_length: points of the grid."""
         super().__init__()
         self.config, self.groups, self.max_length, self.beyond = config, groups, max_length, beyond
-        t, z = positions(max_length, max_length, config.features)
+        t, z = positions(torch.arange(max_length), max_length, config.features)
         self.register_buffer("t", t)
         if config.train_features:
             self.z = nn.Parameter(z)
@@ -65,7 +65,12 @@ class ImplicitFilter(Float32Module):
         )
 
     def forward(self, length: int) -> Float[Tensor, "G K"]:
-        """The taps for sequences of `length` tokens, K = `used(length)`.
+        """The taps for sequences of `length` tokens, K = `used(length)`: the caller's own, to do with as it likes."""
+        taps = self.shared(length)
+        return taps if taps.requires_grad else taps.clone()
+
+    def shared(self, length: int) -> Float[Tensor, "G K"]:
+        """The same without a copy, to be read only.
 
         In evaluation without gradients they are computed once, for a rounded-up length, and kept for as long as every
         tensor that they depend on still has the same values: a changed weight is always seen.
@@ -101,12 +106,12 @@ class ImplicitFilter(Float32Module):
         if self.max_length >= K:
             return self.t[:K], self.z[:K]
         self._check_formula()
-        t, z = positions(K - self.max_length, self.max_length, self.config.features, start=self.max_length)
+        t, z = positions(torch.arange(self.max_length, K), self.max_length, self.config.features)
         return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])
 
     def _on_formula(self) -> bool:
         """Whether the stored features are those of the formula, which a trained or published z need not be."""
-        z = positions(self.max_length, self.max_length, self.config.features)[1]
+        z = positions(torch.arange(self.max_length), self.max_length, self.config.features)[1]
         # The published grids were computed in float32: at the highest frequency that is off by up to about 1e-4 turns.
         return torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
 
@@ -115,20 +120,23 @@ class ImplicitFilter(Float32Module):
         if not self._on_formula():
             raise HyenaError(
                 "beyond='extend' continues the grid by its formula, but this model's positional features differ from it "
-                "(they were trained): use beyond='truncate', or model.resized(new_length)"
+                "(they were trained or resized): use beyond='truncate', or model.resized(new_length)"
             )
 
     def resized(self, length: int) -> None:
         """Stretch the filter onto a grid of `length` points, in place: the same function of t, sampled anew.
 
-        Features that stand on the formula are recomputed; trained ones are interpolated linearly between their points.
+        The formula is evaluated between the old points; what trained features differ from it is interpolated linearly.
         """
-        t, z = positions(length, length, self.config.features)
-        if not self._on_formula():
-            z = nn.functional.interpolate(self.z.detach().T[None].float(), length, mode="linear", align_corners=True)[0].T
+        features, old = self.config.features, self.max_length
+        trained = self.z.detach().double().cpu() - positions(torch.arange(old), old, features)[1].double()
+        places = torch.linspace(0, old - 1, length, dtype=torch.float64)
+        low = places.floor().long().clamp(max=max(old - 2, 0))
+        high, share = (low + 1).clamp(max=old - 1), (places - low)[:, None]
+        t, z = positions(places, old, features)
+        z = (z.double() + trained[low] * (1 - share) + trained[high] * share).to(self.z)
         self.t = t.to(self.t)
-        z = z.contiguous().to(self.z)
-        self.z = nn.Parameter(z) if self.config.train_features else z
+        self.z = nn.Parameter(z, self.z.requires_grad) if isinstance(self.z, nn.Parameter) else z
         self.max_length, self._cached = length, None
 
     def flops(self, length: int) -> int:

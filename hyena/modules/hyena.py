@@ -38,7 +38,7 @@ class Hyena(nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
-        taps = self.filter(x.shape[1]).unflatten(0, (self.convolutions, self.width))
+        taps = self.filter.shared(x.shape[1]).unflatten(0, (self.convolutions, self.width))
         streams = self.short_conv(self.in_proj(x).transpose(1, 2))
         first_gate, *gates, v = streams.chunk(self.config.order + 1, dim=1)
         for o, gate in enumerate(reversed(gates)):
@@ -78,6 +78,10 @@ class Hyena(nn.Module):
         size = self.in_proj.weight.element_size()
         short = (self.config.order + 1) * self.width * (self.config.short_taps - 1) * size
         return short + self.convolutions * self.width * self.filter.used(L) * max(4, size)
+
+    def bounded(self) -> bool:
+        """Past max_length `beyond` decides."""
+        return self.filter.beyond == "error"
 
     def resized(self, length: int) -> None:
         """Stretch the filters onto a grid of `length` tokens, in place."""

@@ -11,8 +11,14 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Activation
 from hyena.modules.precision import at_least_float32
 
+
+def _identity(x: Tensor) -> Tensor:
+    """A named function, because a mixer that holds a lambda cannot be pickled."""
+    return x
+
+
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda x: x,
+    "identity": _identity,
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,

@@ -20,6 +20,10 @@ class Mixer(Protocol):
         """Bytes that one sequence must keep after L tokens to go on exactly, in the model's dtype."""
         ...
 
+    def bounded(self) -> bool:
+        """Whether sequences longer than max_length are an error."""
+        ...
+
     def resized(self, length: int) -> None:
         """Interpolate whatever is tied to max_length onto a grid of `length` tokens, in place."""
         ...

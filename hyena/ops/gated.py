@@ -33,6 +33,8 @@ def compute_dtype(u: Tensor, h: Tensor) -> torch.dtype:
 def _chunks(u: Tensor, taps: Taps) -> Iterator[tuple[slice, slice]]:
     """Channels and their groups, chunk by chunk: several whole groups, or a part of one that is too large."""
     B, D, L = u.shape
+    if B == 0:
+        return
     G = taps.h.shape[0]
     size = D // G
     points = _CHUNK_POINTS.get(u.device.type, _CHUNK_POINTS_ELSEWHERE)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hyena.errors import HyenaError
 from hyena.ops.filters import Spectrum
-from hyena.ops.gated import BACKENDS, compute_dtype, long_conv_op
+from hyena.ops.gated import BACKENDS, long_conv_op
 from hyena.ops.plan import plan
 
 _plan = functools.lru_cache(maxsize=4096)(plan)
@@ -40,6 +40,8 @@ def long_conv(
     if isinstance(h, Spectrum):
         if h.length < L:
             raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
+        if h.taps.spectrum is not None and u.dtype == torch.float64 != taps.dtype:
+            raise HyenaError(f"u is float64 and the filter was prepared in {taps.dtype}: prepare its taps in float64")
         if backend not in ("auto", h.backend):
             raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")
         return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend)
@@ -61,8 +63,9 @@ def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None
     """
     if h.requires_grad and torch.is_grad_enabled():
         raise HyenaError("prepare() is for inference and h requires a gradient: call it under torch.no_grad()")
-    if h.ndim != 2 or length < 1:
-        raise HyenaError(f"prepare() needs taps (G, K) and a length of at least 1, got {tuple(h.shape)} and {length}")
+    if h.ndim != 2 or 0 in h.shape or not h.is_floating_point() or length < 1:
+        shape = f"{h.dtype} {tuple(h.shape)} and {length}"
+        raise HyenaError(f"prepare() needs real floating-point taps (G, K), none 0, and a length of at least 1, got {shape}")
     G, K = h.shape
     if backend == "auto":
         backend = _plan(1, channels or G, length, K, G, h.dtype, h.device.type).backend
@@ -91,5 +94,5 @@ def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: 
             raise HyenaError(f"{name} is {t.dtype}: real floating-point numbers are needed")
         if t is not None and t.device != u.device:
             raise HyenaError(f"{name} is on {t.device} and u on {u.device}: move them to one device")
-    if compute_dtype(u, h) == torch.float64 and u.dtype != torch.float64:
-        raise HyenaError(f"h is float64 and u {u.dtype}: convert u to float64 or h to float32, nothing is cast down here")
+        if t is not None and t.dtype == torch.float64 != u.dtype:
+            raise HyenaError(f"{name} is float64 and u {u.dtype}: convert one to the other's, nothing is cast down here")

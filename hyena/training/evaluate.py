@@ -39,7 +39,7 @@ def evaluate(
     A window knows nothing of the one before it, as published evaluations have it. The log-softmax runs over all V rows, the
     sum is float64. report(done, total) is called after each batch.
     """
-    length = length or model.config.max_length
+    length = model.config.max_length if length is None else length
     total, count = 0.0, 0
     training = model.training
     model.eval()

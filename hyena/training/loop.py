@@ -67,6 +67,11 @@ def train(
     tokenizer = load_tokenizer(config.spec)
     training, held_out = _corpora(config, tokenizer)
     model, optimizer = _fresh(config, tokenizer)
+    for name, limit in model.backbone.limits().items():
+        if config.length > limit:
+            cure = f"shorten it or raise {name}" + (", or set beyond to 'truncate'" if name == "max_length" else "")
+            raise HyenaError(f"training.length is {config.length} and the model's {name} {limit}: {cure}")
+    training_batch(training.tokens, config.length, t.batch_size, t.seed, 0)
     record.begin(directory, config, resume, overwrite)
     for text in dict.fromkeys(training.notes + held_out.notes):
         note(text)
@@ -74,6 +79,7 @@ def train(
     if resume:
         done, valid, seconds = _restore(directory, model, optimizer)
         note(f"resuming {directory} at step {done}")
+    saved = done
     tokens_a_step = t.batch_size * t.accumulate * config.length
     with Interrupt() as interrupt:
         while done < t.steps and not interrupt.requested:
@@ -94,7 +100,10 @@ def train(
                 record.log(directory, {"step": done} | line)
             if done % t.save_every == 0 or last:
                 _save(directory, model, optimizer, done, valid, seconds)
+                saved = done
             report(Progress(done, t.steps, loss, speed, valid, validated))
+        if done != saved:  # Ctrl-C came after this step had decided what to save
+            _save(directory, model, optimizer, done, valid, seconds)
     return Result(directory, done, done == t.steps, valid, record.draw_curve(directory))
 
 
@@ -110,8 +119,9 @@ def _step(model: LanguageModel, optimizer: torch.optim.Optimizer, config: RunCon
         loss += _backward(model, batch.to(model.device), t.precision, t.accumulate)
     if not math.isfinite(loss):
         raise HyenaError(f"the loss is {loss} at step {step + 1}: lower optimizer.lr, or check the data")
-    if config.optimizer.clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip or math.inf)
+    if not norm.isfinite():
+        raise HyenaError(f"the gradient is not finite at step {step + 1}: lower optimizer.lr, or check the data")
     optimizer.step()
     return loss
 
@@ -146,7 +156,7 @@ def device_for(name: str) -> torch.device:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise HyenaError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try --training.device cpu") from None
+        raise HyenaError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try cpu") from None
 
 
 def _backward(model: LanguageModel, batch: torch.Tensor, precision: str, parts: int) -> float:

@@ -29,6 +29,8 @@ def begin(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
     """Make the directory and write run.json; refuse to mix two runs in one directory."""
     values = json.loads(json.dumps(to_dict(config)))
     file = directory / RUN
+    if resume and overwrite:
+        raise HyenaError("resume and overwrite exclude each other: --resume goes on with the run, --overwrite replaces it")
     if resume:
         if not (directory / STATE).is_file():
             raise HyenaError(f"{directory} holds no state to resume from: start the run without --resume")
@@ -66,7 +68,10 @@ def log(directory: Path, values: dict[str, Any]) -> None:
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     file = directory / METRICS
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = file.read_text().splitlines() if file.exists() else []
+    if lines and not lines[-1].endswith("}"):
+        lines.pop()  # cut short by a crash
+    return [json.loads(line) for line in lines]
 
 
 def save_state(directory: Path, state: dict[str, Any]) -> None:
@@ -79,6 +84,8 @@ def load_state(directory: Path) -> dict[str, Any]:
     file = directory / STATE
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or "step" not in state:
+            raise ValueError("it is not a run's state")
     except Exception as error:  # torch raises a different class for each way a file can be broken
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HyenaError(f"{file} is not whole ({reason}): start the run again with --overwrite") from None
@@ -107,7 +114,11 @@ def draw_curve(directory: Path) -> Path | None:
     if valid:
         axes.annotate(f"{valid[-1]:.3f}", (max(line["step"] for line in lines), valid[-1]), xytext=(-4, 8),
                       textcoords="offset points", ha="right", color="#c8553d")  # fmt: skip
-    axes.set(xlabel="step", ylabel="nats per token", title=directory.name)
+    axes.set(
+        xlabel="step",
+        ylabel="nats per token",
+    )
+    axes.set_title(directory.name, parse_math=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import hyena
-from hyena.configs.training import demo
+from hyena.configs.training import RunConfig, demo
 from hyena.data import Corpus, loader
 from hyena.training import loop, record
 from tests.cli.conftest import Run
@@ -41,6 +41,25 @@ def test_two_steps_from_beginning_to_end(run: Run, tmp_path: Path):
     # The line that it prints is the line to type.
     assert command == (f"hyena generate {directory} --prompt 'ROMEO:\\n' --max-new-tokens 400 --temperature 0.8 --seed 0")
     assert hyena.load(directory).config == demo(str(directory), "text").model
+
+
+def test_an_earlier_demonstration_is_replaced_and_a_stopped_one_does_not_write(run: Run, monkeypatch: pytest.MonkeyPatch):
+    calls: list[tuple[object, ...]] = []
+    status = [0]
+
+    def train(config: RunConfig, resume: bool, overwrite: bool) -> int:
+        calls.append((config.training.steps, resume, overwrite))
+        return status[0]
+
+    monkeypatch.setattr("hyena.cli.train.train", train)
+    monkeypatch.setattr("hyena.cli.generate.run", lambda arguments: calls.append(tuple(arguments[:1])) or 0)
+    whole = demo("runs/demo", "text").training.steps
+    assert run("demo").status == 0
+    assert calls == [(whole, False, True), ("runs/demo",)]
+    calls.clear()
+    status[0] = 130
+    assert run("demo", "--steps", "7", "--directory", "here").status == 130
+    assert calls == [(7, False, True)]
 
 
 def test_the_demonstration_is_small():

@@ -41,7 +41,7 @@ COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "a prompt of punctuation": ("generate {models}/dna --prompt !", ("'!'", "position 0", "A, C, G, T and N")),
     "too many tokens": (
         "generate {models}/bytes --prompt abc --max-new-tokens 100",
-        ("3 tokens", "100", "max_length 32", "at most 30"),
+        ("3 tokens", "100 new", "max_length 32", "at most 30"),
     ),
     "a negative number": ("generate {models}/bytes --prompt a --max-new-tokens -1", ("max_new_tokens", "-1", "0 or more")),
     "no number": ("generate {models}/bytes --prompt a --max-new-tokens ten", ("--max-new-tokens", "'ten'")),

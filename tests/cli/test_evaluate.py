@@ -10,8 +10,10 @@ import pytest
 
 import hyena
 from hyena.data import ByteTokenizer, DNATokenizer, load_corpus
+from hyena.models import LanguageModel
+from hyena.training import train
 from tests.cli.conftest import Run
-from tests.training.runs import TEXT
+from tests.training.runs import TEXT, tiny
 
 
 def evaluated(directory: Path, file: Path, tokenizer: object, *sizes: int) -> dict[str, float]:
@@ -33,6 +35,14 @@ def test_the_sizes_are_passed_on(run: Run, models: Path):
     values = json.loads(run(*line).out)
     assert values == evaluated(models / "bytes", models / "text.txt", ByteTokenizer(), 7, 3)
     assert values != evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+
+
+def test_the_batch_is_as_large_as_asked(run: Run, models: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes: set[int] = set()
+    forward = LanguageModel.forward
+    monkeypatch.setattr(LanguageModel, "forward", lambda self, ids: (sizes.add(len(ids)), forward(self, ids))[1])
+    run("evaluate", models / "bytes", "--data", models / "text.txt", "--length", "29", "--batch-size", "5")
+    assert sizes == {5, 1}  # 899 = 31 * 29
 
 
 def test_for_people(run: Run, models: Path):
@@ -63,9 +73,6 @@ def test_notes_on_the_data_do_not_mix_with_json(run: Run, models: Path, tmp_path
 
 
 def test_a_training_run_is_evaluated_as_it_was_validated(run: Run, tmp_path: Path):
-    from hyena.training import train
-    from tests.training.runs import tiny
-
     (tmp_path / "text.txt").write_text(TEXT)
     (tmp_path / "valid.txt").write_text(TEXT[:300])
     result = train(tiny(tmp_path / "run", tmp_path / "text.txt", valid_files=(str(tmp_path / "valid.txt"),)))

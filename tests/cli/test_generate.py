@@ -44,6 +44,12 @@ def test_the_text_is_that_of_the_library(run: Run, models: Path, line: str, opti
     assert out == expected(models / "dna", DNA, "ACGTN", **options) + "\n"
 
 
+@pytest.mark.parametrize("option", ["--temperature 3", "--top-k 1", "--top-p 0.1", "--seed 5"])
+def test_every_option_changes_the_text(run: Run, models: Path, option: str):
+    line = ["generate", models / "dna", "--prompt", "ACGTN", "--max-new-tokens", "25", "--seed", "3"]
+    assert run(*line, *option.split()).out != run(*line).out
+
+
 def test_a_seed_writes_the_same_text_and_none_another(run: Run, models: Path):
     line = ["generate", models / "dna", "--prompt", "A", "--max-new-tokens", "30"]
     assert run(*line, "--seed", "1") == run(*line, "--seed", "1") != run(*line, "--seed", "2")

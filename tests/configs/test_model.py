@@ -1,7 +1,7 @@
 """`ModelConfig`: derived sizes, what it refuses, and JSON in and out."""
 
 import json
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -36,15 +36,17 @@ def test_there_and_back_through_json(config: ModelConfig):
 
 
 def test_every_option_is_tried():
-    def differs(a: object, b: object) -> None:
+    def differs(a: object, b: object, without: str = "") -> None:
         for f in fields(a):
+            if f.name == without:
+                continue
             mine, default = getattr(a, f.name), getattr(b, f.name)
             if is_dataclass(mine) and is_dataclass(default):
                 differs(mine, default)
             else:
                 assert mine != default, f.name
 
-    differs(FULL.replace(mixers=Mixers()), replace(ModelConfig("H", 8, 4), mixers=None))
+    differs(FULL, ModelConfig("H", 8, 4), without="mixers")
     differs(HYENA, HyenaConfig())
     assert {f.name for f in fields(ATTENTION) if getattr(ATTENTION, f.name) == f.default} == {"window"}
 

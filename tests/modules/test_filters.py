@@ -86,7 +86,7 @@ def test_the_grid_is_the_formulas(max_length: int, features: int):
 
 
 def test_the_grid_by_hand():
-    t, z = positions(4, 4, 5)
+    t, z = positions(torch.arange(4), 4, 5)
     assert_close(t, torch.tensor([0, 1 / 3, 2 / 3, 1]))
     # Frequencies 1e-4 and 1: the first hardly moves, the second makes one turn in four steps.
     assert_close(z[:, 0], t)
@@ -97,7 +97,7 @@ def test_the_grid_by_hand():
 
 
 def test_one_point_has_a_grid():
-    assert [x.isfinite().all() for x in positions(1, 1, 5)] == [True, True]
+    assert [x.isfinite().all() for x in positions(torch.arange(1), 1, 5)] == [True, True]
     assert make(max_length=1)(1).shape == (G, 1)
 
 
@@ -243,13 +243,15 @@ def test_a_resized_filter_may_be_resized_back(kind: str):
     assert_close(filter(33), taps, **tolerances.STRETCHED)
 
 
-def test_trained_features_are_interpolated_between_their_points():
+def test_what_training_added_to_the_features_is_interpolated_between_their_points():
     filter = STRETCHED["trained features"]()
     old = filter.z.detach().clone()
     filter.resized(65)
     assert isinstance(filter.z, nn.Parameter)
     assert_close(filter.z[::2].detach(), old, **tolerances.GRID)
-    assert_close(filter.z[1::2].detach(), (old[1:] + old[:-1]) / 2, **tolerances.GRID)
+    halfway = positions(torch.arange(32) + 0.5, 33, filter.config.features)[1]
+    added = old - positions(torch.arange(33), 33, filter.config.features)[1]
+    assert_close(filter.z[1::2].detach(), halfway + (added[1:] + added[:-1]) / 2, **tolerances.GRID)
 
 
 def test_features_that_trained_a_little_are_kept():

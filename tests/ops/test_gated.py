@@ -103,8 +103,13 @@ def test_pytorch_finds_nothing_wrong_with_the_operator(given: str, backend: str)
     torch.library.opcheck(gated.long_conv_op, tuple(leaves))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("needs", [[True] * 5, [False, True, False, False, True], [True, False, True, True, False]], ids=str)
-def test_pytorch_finds_nothing_wrong_with_its_gradient(needs: list[bool]):
-    gy, *given = (t.float() for t in (torch.randn(2, 4, 9), *inputs(2, 4, 9, 5, 2)))
+def test_pytorch_finds_nothing_wrong_with_its_gradient(needs: list[bool], dtype: torch.dtype):
+    gy, *given = (t.to(dtype) for t in (torch.randn(2, 4, 9), *inputs(2, 4, 9, 5, 2)))
     arguments = (gy, *given, None, 0, "fft", needs)
     torch.library.opcheck(gated.long_conv_backward_op, arguments, test_utils=["test_schema", "test_faketensor"])
+    found = gated.long_conv_backward_op(*arguments)
+    assert [(g.shape, g.dtype) for g, need in zip(found, needs, strict=True) if need] == [
+        (t.shape, t.dtype) for t, need in zip(given, needs, strict=True) if need
+    ]

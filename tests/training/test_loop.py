@@ -17,7 +17,7 @@ from hyena.configs.files import to_dict
 from hyena.data import ByteTokenizer, load_corpus, training_batch
 from hyena.errors import HyenaError
 from hyena.models import LanguageModel
-from hyena.modules.filters import ImplicitFilter
+from hyena.ops import long_conv
 from hyena.training import Progress, evaluate, loop, record, train
 from hyena.training.optim import parameter_groups, rate
 from tests.helpers import refused
@@ -137,6 +137,20 @@ def test_parts_of_two_average_to_the_gradient_of_four(text: Path, tmp_path: Path
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_every_part_of_every_step_has_its_own_batch(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn: list[tuple[int, ...]] = []
+
+    def watch(tokens: np.ndarray, *rest: int) -> np.ndarray:
+        drawn.append(rest)
+        return training_batch(tokens, *rest)
+
+    monkeypatch.setattr(loop, "training_batch", watch)
+    train(tiny(tmp_path / "run", text, accumulate=2, steps=3, seed=5, length=16))
+    # (length, batch_size, seed, part); a look at the data before the run begins is no step.
+    assert drawn[-6:] == [(16, 2, 5, part) for part in range(6)]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_gradients_are_clipped_to_the_norm_that_is_asked_for(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def descent(model: LanguageModel, config: Any) -> torch.optim.SGD:
         return torch.optim.SGD(parameter_groups(model, replace(config, weight_decay=0.0)), lr=1.0)
@@ -157,26 +171,25 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(text: Path, tmp_pat
 @pytest.mark.usefixtures("undrawn")
 def test_bfloat16_computes_products_in_it_and_keeps_the_rest(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dtypes: set[tuple[str, torch.dtype]] = set()
-    taps, logits = ImplicitFilter.forward, LanguageModel.logits
+    logits = LanguageModel.logits
 
-    def watch_taps(self: ImplicitFilter, length: int) -> torch.Tensor:
-        result = taps(self, length)
-        dtypes.add(("taps", result.dtype))
-        return result
+    def watch_convolution(u: torch.Tensor, h: torch.Tensor, *rest: Any, **gates: Any) -> torch.Tensor:
+        dtypes.add(("taps", h.dtype))
+        return long_conv(u, h, *rest, **gates)
 
     def watch_logits(self: LanguageModel, hidden: torch.Tensor) -> torch.Tensor:
         result = logits(self, hidden)
-        if self.training:
-            dtypes.add(("logits", result.dtype))
+        dtypes.add(("training" if self.training else "validation", result.dtype))
         return result
 
-    monkeypatch.setattr(ImplicitFilter, "forward", watch_taps)
+    monkeypatch.setattr("hyena.modules.hyena.long_conv", watch_convolution)
     monkeypatch.setattr(LanguageModel, "logits", watch_logits)
     losses: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     for precision, seen in losses.items():
         config = tiny(tmp_path / precision, text, precision=precision)
         train(config, report=lambda progress, seen=seen: seen.append(progress.loss))
-    assert dtypes == {("taps", torch.float32), ("logits", torch.float32), ("logits", torch.bfloat16)}
+    half, single = torch.bfloat16, torch.float32
+    assert dtypes == {("taps", single), ("training", half), ("training", single), ("validation", single)}
     assert {tensor.dtype for tensor in weights(tmp_path / "bfloat16").values()} == {torch.float32}
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=BFLOAT16_MODEL)
@@ -265,7 +278,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no file": ({"files": ()}, ("no data file",)),
     "fraction": ({"valid_fraction": 1.0}, ("fraction", "1.0")),
     "too short": ({"length": 2000, "beyond": "truncate"}, ("too few", "2000", "2001")),
-    "too long": ({"length": 33}, ("33", "max_length 32", "truncate")),
+    "too long": ({"length": 33}, ("33", "max_length 32")),
     "positions": ({"position_rows": 16}, ("16", "position")),
     "seed": ({"seed": -1}, ("seed", "-1")),
 }
@@ -299,6 +312,27 @@ def test_a_run_is_replaced_only_when_asked(text: Path, tmp_path: Path):
     assert [line["step"] for line in record.read_metrics(tmp_path / "run")] == [1, 2]
     train(tiny(tmp_path / "fresh", text, steps=2))
     assert_same_weights(tmp_path / "run", tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_cannot_begin_leaves_the_one_that_it_would_replace(text: Path, tmp_path: Path):
+    train(tiny(tmp_path / "run", text, steps=2))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for name in ("too short", "too long", "seed", "missing file"):
+        changes, parts = BAD[name]
+        with refused(*parts):
+            train(tiny(tmp_path / "run", text, **changes), overwrite=True)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before, name
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_saved_model_is_replaced_only_when_asked(text: Path, tmp_path: Path):
+    LanguageModel(MODEL).save(tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with refused(str(tmp_path / "run"), "already holds", "--overwrite"):
+        train(tiny(tmp_path / "run", text))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert train(tiny(tmp_path / "run", text), overwrite=True).finished
 
 
 def test_a_directory_that_cannot_be_written_is_named(text: Path, tmp_path: Path):
