@@ -34,7 +34,9 @@ def generate(
     Raises `HyenaError` where prompt and new tokens exceed what the model takes, or an option has no meaning.
     """
     tokens = stream(model, ids, max_new_tokens, Sampling(temperature, top_k, top_p), seed, decoding, allowed)
-    return torch.cat([ids, *(token[:, None].to(ids) for token in tokens)], dim=1)
+    # A byte tensor cannot hold every id of a large vocabulary.
+    dtype = ids.dtype if torch.iinfo(ids.dtype).max >= model.config.vocab_size else torch.int64
+    return torch.cat([ids.to(dtype), *(token[:, None].to(ids.device, dtype) for token in tokens)], dim=1)
 
 
 def stream(
@@ -53,7 +55,7 @@ def stream(
         raise HyenaError(f"allowed is {list(legal)[:8]}: ids from 0 to {model.config.vocab_size - 1} are needed, at least one")
     generator = None if seed is None else torch.Generator(model.device).manual_seed(seed)
     columns = torch.tensor(legal, device=model.device)
-    return _tokens(model, ids.to(model.device), max_new_tokens, sampling or Sampling(), generator, columns)
+    return _tokens(model, ids.long().to(model.device), max_new_tokens, sampling or Sampling(), generator, columns)
 
 
 def _tokens(
@@ -92,3 +94,5 @@ def _check(model: LanguageModel, ids: Tensor, count: int, seed: int | None, deco
                 f"a prompt of {prompt} tokens and {count} new ones exceed the model's {name} {limit}: ask for at most "
                 f"{max(0, limit - prompt + 1)}, shorten the prompt, or use a model with another {name} or `beyond`"
             )
+    for block in model.backbone.layers:
+        block.mixer.check_length(prompt + count - 1)

@@ -69,6 +69,9 @@ class Attention(nn.Module):
         """Any length is read."""
         return False
 
+    def check_length(self, L: int) -> None:
+        """Any length is read."""
+
     def resized(self, length: int) -> None:
         """Nothing here is tied to max_length."""
 

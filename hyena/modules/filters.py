@@ -81,12 +81,13 @@ class ImplicitFilter(Float32Module):
         sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
         if self._cached is None or self._cached[1].shape[1] < K or not _same(self._cached[0], sources):
             step = max(64, 2 ** (K - 1).bit_length() // 8)
-            self._cached = [s.clone() for s in sources], self._taps(self.used_most(-(-K // step) * step))
+            ahead = -(-K // step) * step
+            # Never past the grid on nobody's request: there the filter may have no value at all.
+            self._cached = (
+                [s.clone() for s in sources],
+                self._taps(min(ahead, self.max_length) if self.max_length >= K else ahead),
+            )
         return self._cached[1][:, :K]
-
-    def used_most(self, length: int) -> int:
-        """`length`, or max_length where the filter ends there: how far taps may be computed ahead."""
-        return length if self.beyond == "extend" else min(length, self.max_length)
 
     def _taps(self, K: int) -> Tensor:
         """The formula, for the first K points of the grid, in the dtype of the parameters."""
@@ -105,19 +106,19 @@ class ImplicitFilter(Float32Module):
         """t (K,) and z (K, features): the stored grid, which with beyond='extend' goes on past its end."""
         if self.max_length >= K:
             return self.t[:K], self.z[:K]
-        self._check_formula()
+        self.check_length(K)
         t, z = positions(torch.arange(self.max_length, K), self.max_length, self.config.features)
         return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])
 
-    def _on_formula(self) -> bool:
+    def on_formula(self) -> bool:
         """Whether the stored features are those of the formula, which a trained or published z need not be."""
         z = positions(torch.arange(self.max_length), self.max_length, self.config.features)[1]
         # The published grids were computed in float32: at the highest frequency that is off by up to about 1e-4 turns.
         return torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
 
-    def _check_formula(self) -> None:
-        """A grid that is data cannot be continued."""
-        if not self._on_formula():
+    def check_length(self, length: int) -> None:
+        """Raise `HyenaError` where `length` tokens cannot be read: past the grid, or past one that is data and has no formula."""
+        if self.used(length) > self.max_length and not self.on_formula():
             raise HyenaError(
                 "beyond='extend' continues the grid by its formula, but this model's positional features differ from it "
                 "(they were trained or resized): use beyond='truncate', or model.resized(new_length)"

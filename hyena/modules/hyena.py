@@ -83,6 +83,10 @@ class Hyena(nn.Module):
         """Past max_length `beyond` decides."""
         return self.filter.beyond == "error"
 
+    def check_length(self, L: int) -> None:
+        """Past max_length `beyond` decides."""
+        self.filter.check_length(L)
+
     def resized(self, length: int) -> None:
         """Stretch the filters onto a grid of `length` tokens, in place."""
         self.filter.resized(length)

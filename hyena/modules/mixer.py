@@ -24,6 +24,10 @@ class Mixer(Protocol):
         """Whether sequences longer than max_length are an error."""
         ...
 
+    def check_length(self, L: int) -> None:
+        """Raise `HyenaError` where a sequence of L tokens cannot be read."""
+        ...
+
     def resized(self, length: int) -> None:
         """Interpolate whatever is tied to max_length onto a grid of `length` tokens, in place."""
         ...
