@@ -117,7 +117,7 @@ class ImplicitFilter(Float32Module):
         return torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
 
     def check_length(self, length: int) -> None:
-        """Raise `HyenaError` where `length` tokens cannot be read: past the grid, or past one that is data and has no formula."""
+        """Raise `HyenaError` where `length` tokens cannot be read: past the grid, or past one that has no formula."""
         if self.used(length) > self.max_length and not self.on_formula():
             raise HyenaError(
                 "beyond='extend' continues the grid by its formula, but this model's positional features differ from it "

@@ -113,6 +113,9 @@ def test_ties():
     assert draws(logits, Sampling(top_k=2), every)[3] == 0, "of equals the lower ids are kept"
     assert min(draws(logits, Sampling(top_k=2), every)[1:3]) > 1800
     assert min(draws(logits, Sampling(top_k=3), every)[1:4]) > 1100
+    many = draws(torch.zeros(3000), Sampling(top_k=7), torch.arange(3000))
+    assert sum(many[7:]) == 0
+    assert min(many[:7]) > 400
     (chosen,) = set(sample(logits.expand(9, -1), Sampling(0.0), every, None).tolist())
     assert chosen in (1, 2, 3)
 
@@ -155,7 +158,7 @@ def test_a_logit_of_minus_infinity_is_never_drawn():
     assert draws(logits, Sampling(0.0))[4:] == [0] * 8
 
 
-@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-40])
+@pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-40, 1e-300])
 def test_a_temperature_near_zero_is_as_good_as_zero(temperature: float):
     logits = torch.randn(V)
     assert draws(logits, Sampling(temperature), count=50)[int(logits.argmax())] == 50

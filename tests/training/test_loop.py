@@ -301,6 +301,15 @@ def test_an_empty_file_is_refused_before_anything_is_written(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+class UnpluggedError(Exception):
+    """The machine stops."""
+
+
+def unplugged(_: Progress) -> None:
+    """For `report`."""
+    raise UnpluggedError
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_is_replaced_only_when_asked(text: Path, tmp_path: Path):
     train(tiny(tmp_path / "run", text, steps=4))
@@ -312,6 +321,16 @@ def test_a_run_is_replaced_only_when_asked(text: Path, tmp_path: Path):
     assert [line["step"] for line in record.read_metrics(tmp_path / "run")] == [1, 2]
     train(tiny(tmp_path / "fresh", text, steps=2))
     assert_same_weights(tmp_path / "run", tmp_path / "fresh")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_has_saved_nothing_yet_is_a_run(text: Path, tmp_path: Path):
+    with pytest.raises(UnpluggedError):
+        train(tiny(tmp_path / "run", text, save_every=100), report=unplugged)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "metrics.jsonl"}
+    with refused("already holds a run", "--overwrite"):
+        train(tiny(tmp_path / "run", text))
+    assert len(record.read_metrics(tmp_path / "run")) == 1
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -341,9 +360,6 @@ def test_a_directory_that_cannot_be_written_is_named(text: Path, tmp_path: Path)
 
 
 def test_the_last_model_stays_whole_while_the_next_is_written(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    class UnpluggedError(Exception):
-        """The machine stops."""
-
     def save_file(tensors: dict, path: Path, **_: Any) -> None:
         if record.read_metrics(path.parent)[-1]["step"] == 4:
             path.write_bytes(b"half of it")
