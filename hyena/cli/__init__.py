@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import sys
 
 from hyena.errors import HyenaError
@@ -29,6 +30,9 @@ Long-convolution sequence models: train, save, load, generate, reproduce the pub
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Threads that spin at a barrier for milliseconds stall each other where other programs run too: a training step took up
+    # to ten times longer (LOG.md). A short spin costs nothing elsewhere. Read when torch is first imported, hence here.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
@@ -56,3 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a directory that may not be written
+        print(f"hyena: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
+        return 2

@@ -1,5 +1,6 @@
 """`hyena demo`: train the demonstration and print what it writes."""
 
+import shlex
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 
@@ -7,7 +8,7 @@ from hyena.cli.parse import parse
 from hyena.configs.training import demo
 
 DESCRIPTION = "Train a byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, then let it write."
-PROMPT = "ROMEO:\n"
+PROMPT = "ROMEO:"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,6 @@ def run(arguments: list[str]) -> int:
         status = train.train(config, resume=False, overwrite=True)
     if status:
         return status
-    options = ["--max-new-tokens", "400", "--temperature", "0.8", "--seed", "0"]
-    print(f"\nwhat it writes (hyena generate {a.directory} --prompt {PROMPT!r} {' '.join(options)}):\n", flush=True)
-    return generate.run([a.directory, "--prompt", PROMPT, *options])
+    command = [a.directory, "--prompt", PROMPT, "--max-new-tokens", "400", "--temperature", "0.8", "--seed", "0"]
+    print(f"\nwhat it writes (hyena generate {shlex.join(command)}):\n", flush=True)
+    return generate.run(command)

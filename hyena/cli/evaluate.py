@@ -1,6 +1,7 @@
 """`hyena evaluate DIR --data FILE [--json]`."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +46,8 @@ def run(arguments: list[str]) -> int:
             line.note(note)
         result = evaluate(model, corpus.tokens, tokenizer, a.length, a.batch_size, line.update)
     if a.json:
-        print(json.dumps(asdict(result)))
+        # JSON has no infinity and no NaN: null says that there is no number.
+        print(json.dumps({key: value if math.isfinite(value) else None for key, value in asdict(result).items()}))
     else:
         for name, value in asdict(result).items():
             print(f"{name:<15} {value if isinstance(value, int) else format(value, '.4f')}")

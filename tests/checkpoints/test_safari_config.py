@@ -147,8 +147,24 @@ def test_attention_that_is_not_ours_is_refused(option: str, value: Any):
 
 @pytest.mark.parametrize(
     ("change", "part"),
-    [({"layer": "hyena"}, "layer"), ({"d_model": "32"}, "32"), ({"n_layer": "3"}, "3"), ({"vocab_size": None}, "None")],
-    ids=["layer is a name", "width is text", "depth is text", "no vocabulary"],
+    [
+        ({"layer": "hyena"}, "layer"),
+        ({"d_model": "32"}, "32"),
+        ({"n_layer": "3"}, "3"),
+        ({"vocab_size": None}, "None"),
+        ({"d_inner": "64"}, "64"),
+        ({"residual_in_fp32": "yes"}, "yes"),
+        ({"resid_dropout": None}, "None"),
+        ({"attn_layer_idx": 1, "attn_cfg": {"num_heads": 2}}, "1"),
+        ({"attn_layer_idx": [1], "attn_cfg": {"num_heads": "two"}}, "two"),
+        ({"layer": LM["layer"] | {"w": "fast"}}, "fast"),
+        ({"layer": LM["layer"] | {"order": "2"}}, "2"),
+        ({"layer": LM["layer"] | {"l_max": 64.5}}, "64.5"),
+    ],
+    ids=[
+        *("layer is a name", "width is text", "depth is text", "no vocabulary", "hidden width is text", "truth value is text"),
+        *("no dropout", "one attention layer", "heads are text", "frequency is text", "order is text", "half a token"),
+    ],
 )
 def test_values_of_another_type_are_one_line(change: dict[str, Any], part: str):
     with refused(part):

@@ -81,6 +81,27 @@ def test_ids_that_cannot_be_looked_up_are_refused(case: str):
         language_model()(bad)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "options", "limits"),
+    [
+        ("AH", {}, {"max_length": 64}),
+        ("AH", {"beyond": "truncate"}, {}),
+        ("AW", {}, {}),
+        ("AH", {"position_rows": 30, "beyond": "extend"}, {"position_rows": 30}),
+        ("AH", {"position_rows": 30}, {"position_rows": 30, "max_length": 64}),
+    ],
+    ids=["filters", "filters that end", "attention", "positions", "both"],
+)
+def test_what_bounds_the_length_is_known(pattern: str, options: dict[str, object], limits: dict[str, int]):
+    model = language_model(pattern, **options)
+    assert model.backbone.limits() == limits
+    longest = min(limits.values(), default=200)
+    assert model(ids(1, longest)).shape == (1, longest, 10)
+    if limits:
+        with refused(f"{longest + 1} tokens"):
+            model(ids(1, longest + 1))
+
+
 def test_learned_positions_end():
     model = language_model("A", position_rows=8)
     assert model(ids(1, 8)).shape == (1, 8, 10)

@@ -272,6 +272,32 @@ def test_frozen_features_stay_frozen_and_float64_stays_exact():
     assert_close(filter.z[::2], old, **tolerances.FLOAT64)
 
 
+@pytest.mark.parametrize("kind", STRETCHED)
+def test_a_filter_may_be_shortened_too(kind: str):
+    filter = STRETCHED[kind]()
+    taps = filter(33)
+    filter.resized(17)
+    assert_close(filter(17), taps[:, ::2], **tolerances.STRETCHED)
+
+
+def test_a_filter_of_one_tap_is_the_same_everywhere():
+    filter = make(max_length=1)
+    tap = filter(1)
+    filter.resized(5)
+    assert_close(filter.z, filter.z[:1].expand(5, -1))
+    assert_close(filter(5)[:, :1], tap, **tolerances.STRETCHED)
+
+
+def test_a_stretched_grid_has_no_formula_to_go_on_by():
+    filter = make(beyond="extend")
+    assert filter.on_formula()
+    filter.resized(65)
+    assert not filter.on_formula()
+    with refused("beyond='extend'", "resized", "'truncate'"):
+        filter(66)
+    assert filter(65).shape == (G, 65)
+
+
 def test_a_resized_filter_goes_on_past_its_new_end_only_as_told():
     filter = make(beyond="truncate")
     filter.resized(65)
@@ -398,6 +424,22 @@ def test_what_a_caller_does_to_the_taps_stays_with_the_caller():
         before = filter(20).clone()
         filter(20).zero_()
         assert torch.equal(filter(20), before)
+
+
+def test_a_filter_is_computed_ahead_but_never_past_its_grid(monkeypatch: pytest.MonkeyPatch):
+    # Features off the formula have no values there: computing ahead must not ask for them.
+    filter = perturbed(make(beyond="extend"))
+    lengths = computed(filter, monkeypatch)
+    with torch.no_grad():
+        assert filter(20).shape == (G, 20)
+    assert lengths == [MAX_LENGTH]
+
+
+def test_the_shared_taps_are_not_copied():
+    filter = make()
+    with torch.no_grad():
+        assert filter.shared(20).data_ptr() == filter.shared(10).data_ptr()
+        assert torch.equal(filter.shared(20), filter(20))
 
 
 def test_the_cache_is_not_saved():

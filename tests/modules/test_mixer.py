@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from hyena.configs.mixers import Beyond
 from hyena.modules.precision import Float32Module
 from tests import tolerances
-from tests.helpers import loudness
+from tests.helpers import loudness, refused
 from tests.modules.mixers import ALL, DEFAULTS, MAX_LENGTH, WIDTH, mixer, signal
 
 every_mixer = pytest.mark.parametrize("name", ALL)
@@ -155,6 +156,22 @@ def test_costs_are_whole_numbers_that_grow(name: str):
 def test_half_precision_never_needs_more_state(name: str):
     single = mixer(ALL[name], torch.float32)
     assert single.bfloat16().state_bytes(MAX_LENGTH) < mixer(ALL[name], torch.float64).state_bytes(MAX_LENGTH)
+
+
+@every_mixer
+@pytest.mark.parametrize("beyond", ["error", "truncate", "extend"])
+@pytest.mark.parametrize("L", [MAX_LENGTH, MAX_LENGTH + 1, 3 * MAX_LENGTH])
+def test_a_length_can_be_read_where_the_mixer_says_so(name: str, beyond: Beyond, L: int):
+    m, x = mixer(ALL[name], beyond=beyond), signal(1, L)
+    assert m.bounded() == (beyond == "error" and name.startswith("H"))
+    if m.bounded() and L > MAX_LENGTH:
+        with refused(f"{L} tokens", f"max_length {MAX_LENGTH}"):
+            m.check_length(L)
+        with refused(f"{L} tokens", f"max_length {MAX_LENGTH}"):
+            m(x)
+    else:
+        m.check_length(L)
+        assert m(x).shape == x.shape
 
 
 @every_mixer

@@ -22,7 +22,7 @@ from hyena.training import Progress, evaluate, loop, record, train
 from hyena.training.optim import parameter_groups, rate
 from tests.helpers import refused
 from tests.tolerances import BFLOAT16_MODEL, FLOAT32
-from tests.training.runs import MODEL, TEXT, assert_same_weights, before_step, tiny, weights
+from tests.training.runs import MODEL, TEXT, assert_same_weights, before_step, ctrl_c, tiny, weights
 
 LOSS = {"step", "loss", "lr", "tokens", "seconds", "tokens_per_second"}
 VALID = {"step", "valid_nats_per_token", "valid_perplexity", "valid_bits_per_byte", "valid_tokens"}
@@ -269,94 +269,8 @@ def test_what_was_changed_in_the_data_is_noted_once(tmp_path: Path):
     assert len(notes) == 2
 
 
-BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "vocabulary": ({"vocab_size": 100}, ("'bytes'", "256 symbols", "100", "vocab_size")),
-    "tokenizer": ({"tokenizer": "byte"}, ("'byte'", "did you mean 'bytes'?")),
-    "device": ({"device": "abacus"}, ("'abacus'", "cpu")),
-    "missing file": ({"files": ("nowhere.txt",)}, ("nowhere.txt", "does not exist")),
-    "missing valid file": ({"valid_files": ("nowhere.txt",)}, ("nowhere.txt", "does not exist")),
-    "no file": ({"files": ()}, ("no data file",)),
-    "fraction": ({"valid_fraction": 1.0}, ("fraction", "1.0")),
-    "too short": ({"length": 2000, "beyond": "truncate"}, ("too few", "2000", "2001")),
-    "too long": ({"length": 33}, ("33", "max_length 32")),
-    "positions": ({"position_rows": 16}, ("16", "position")),
-    "seed": ({"seed": -1}, ("seed", "-1")),
-}
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_before_anything_is_written(text: Path, tmp_path: Path, name: str):
-    changes, parts = BAD[name]
-    with refused(*parts):
-        train(tiny(tmp_path / "run", text, **changes))
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_an_empty_file_is_refused_before_anything_is_written(tmp_path: Path):
-    (tmp_path / "empty.txt").touch()
-    with refused("empty.txt is empty"):
-        train(tiny(tmp_path / "run", tmp_path / "empty.txt"))
-    assert not (tmp_path / "run").exists()
-
-
 class UnpluggedError(Exception):
     """The machine stops."""
-
-
-def unplugged(_: Progress) -> None:
-    """For `report`."""
-    raise UnpluggedError
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_is_replaced_only_when_asked(text: Path, tmp_path: Path):
-    train(tiny(tmp_path / "run", text, steps=4))
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with refused("already holds a run", "--resume", "--overwrite"):
-        train(tiny(tmp_path / "run", text, steps=2))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
-    train(tiny(tmp_path / "run", text, steps=2), overwrite=True)
-    assert [line["step"] for line in record.read_metrics(tmp_path / "run")] == [1, 2]
-    train(tiny(tmp_path / "fresh", text, steps=2))
-    assert_same_weights(tmp_path / "run", tmp_path / "fresh")
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_that_has_saved_nothing_yet_is_a_run(text: Path, tmp_path: Path):
-    with pytest.raises(UnpluggedError):
-        train(tiny(tmp_path / "run", text, save_every=100), report=unplugged)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "metrics.jsonl"}
-    with refused("already holds a run", "--overwrite"):
-        train(tiny(tmp_path / "run", text))
-    assert len(record.read_metrics(tmp_path / "run")) == 1
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_that_cannot_begin_leaves_the_one_that_it_would_replace(text: Path, tmp_path: Path):
-    train(tiny(tmp_path / "run", text, steps=2))
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    for name in ("too short", "too long", "seed", "missing file"):
-        changes, parts = BAD[name]
-        with refused(*parts):
-            train(tiny(tmp_path / "run", text, **changes), overwrite=True)
-        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before, name
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_saved_model_is_replaced_only_when_asked(text: Path, tmp_path: Path):
-    LanguageModel(MODEL).save(tmp_path / "run")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with refused(str(tmp_path / "run"), "already holds", "--overwrite"):
-        train(tiny(tmp_path / "run", text))
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
-    assert train(tiny(tmp_path / "run", text), overwrite=True).finished
-
-
-def test_a_directory_that_cannot_be_written_is_named(text: Path, tmp_path: Path):
-    with refused("text.txt/run", "another directory"):
-        train(tiny(text / "run", text))
 
 
 def test_the_last_model_stays_whole_while_the_next_is_written(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -373,6 +287,28 @@ def test_the_last_model_stays_whole_while_the_next_is_written(text: Path, tmp_pa
     assert record.load_state(tmp_path / "run")["step"] == 2
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
     assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_the_device_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+    assert loop.device_for("cpu") == torch.device("cpu")
+    assert loop.device_for("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert loop.device_for("auto") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU: training on one goes untested")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.usefixtures("undrawn")
+def test_on_a_gpu(text: Path, tmp_path: Path, precision: str):
+    losses: dict[str, list[float]] = {"cpu": [], "cuda": []}
+    for device, seen in losses.items():
+        config = tiny(tmp_path / device, text, device=device, precision=precision)
+        train(config, report=lambda progress, seen=seen: seen.append(progress.loss))
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=BFLOAT16_MODEL)
+    assert {tensor.device.type for tensor in weights(tmp_path / "cuda").values()} == {"cpu"}
+    stopped = tiny(tmp_path / "stopped", text, device="cuda", precision=precision)
+    assert not train(stopped, report=ctrl_c(4)).finished
+    assert train(stopped, resume=True).finished
 
 
 def test_the_error_is_a_value_error():
