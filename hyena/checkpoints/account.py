@@ -37,11 +37,17 @@ class Account(Generic[T]):
 
     def whole(self, key: str, default: int | None = None) -> int:
         """`take` for an option that must be a whole number."""
-        value: Any = self.take(key) if default is None else self.items.get(key, default)
-        self.open.pop(key, None)
+        value: Any = self.take(key, _REQUIRED if default is None else default)  # type: ignore[arg-type]
         if not isinstance(value, int) or isinstance(value, bool):
             raise HyenaError(f"{self.source}: {key} is {value!r}: a whole number is needed")
         return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """`take` for an option that must be a number."""
+        value: Any = self.take(key, _REQUIRED if default is None else default)  # type: ignore[arg-type]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise HyenaError(f"{self.source}: {key} is {value!r}: a number is needed")
+        return float(value)
 
     def expect(self, key: str, value: T, why: str) -> None:
         """Take an option for which one value alone can be reproduced (and is the default)."""

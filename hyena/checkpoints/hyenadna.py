@@ -95,13 +95,13 @@ def _port_config(config: dict[str, Any]) -> ModelConfig:
         features=o.take("emb_dim"),
         width=o.take("filter_order"),
         inner_layers=o.take("num_inner_mlps"),
-        frequency=float(o.take("activation_freq")),
+        frequency=o.number("activation_freq"),
         shift=SHIFT,
     )
     hyena = HyenaConfig(
         short_taps=o.take("short_filter_order"),
         skip=o.take("use_bias"),
-        dropout=float(o.take("hyena_dropout", 0.0)),
+        dropout=o.number("hyena_dropout", 0.0),
         filter=filter,
     )
     width, hidden = o.whole("d_model"), o.whole("d_inner")
@@ -113,7 +113,7 @@ def _port_config(config: dict[str, Any]) -> ModelConfig:
         max_length=o.whole("max_seq_len"),
         tokenizer=_tokenizer(config),
         mlp_width=None if hidden == 4 * width else hidden,
-        embed_dropout=float(o.take("embed_dropout")),
+        embed_dropout=o.number("embed_dropout"),
         tied=o.take("tie_word_embeddings", False),
         mixers=Mixers(H=hyena),
     )

@@ -43,7 +43,7 @@ def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, i
         features=o.take("emb_dim", 3),
         width=o.take("filter_order", 64),
         inner_layers=o.take("num_inner_mlps", 2),
-        frequency=float(o.take("w", 1)),
+        frequency=o.number("w", 1),
         train_features=o.take("lr_pos_emb", 1e-5) != 0,
         window="exponential" if o.take("modulate", True) else "none",
         decay_target=o.take("target", 1e-2),
@@ -59,7 +59,7 @@ def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, i
         gating="outer" if o.take("outer_mixing", False) else "elementwise",
         order_scale=o.take("post_order_ffn", False),
         skip=o.take("bias", True),
-        dropout=float(o.take("dropout", 0.0)),
+        dropout=o.number("dropout", 0.0),
         filter=filter,
     )
     return config, o.whole("l_max")
@@ -79,7 +79,7 @@ def attention_config(options: Account[Any]) -> AttentionConfig:
         rotary_width=o.take("rotary_emb_dim", 0),
         qkv_bias=o.take("qkv_proj_bias", o.take("bias", True)),
         out_bias=o.take("out_proj_bias", True),
-        dropout=float(o.take("dropout", 0.0)),
+        dropout=o.number("dropout", 0.0),
     )
     o.close()
     return config
@@ -99,7 +99,10 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
     hyena, max_length = operator_config(layer, shift)
     layer.ignore("channel_layout")
     layer.close()
-    attention = set(o.take("attn_layer_idx", None) or ())
+    layers = o.take("attn_layer_idx", None) or []
+    if not isinstance(layers, list | tuple):
+        raise HyenaError(f"{o.source}: attn_layer_idx is {layers!r}: a list of layers is needed")
+    attention = set(layers)
     options = o.take("attn_cfg", None)
     mixers = Mixers(H=hyena)
     if attention:
@@ -117,8 +120,8 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
         tokenizer=tokenizer,
         mlp_width=None if hidden == 4 * width else hidden,
         position_rows=o.take("max_position_embeddings", 0) or 0,
-        dropout=float(o.take("resid_dropout", 0.0)),
-        embed_dropout=float(o.take("embed_dropout", 0.1)),
+        dropout=o.number("resid_dropout", 0.0),
+        embed_dropout=o.number("embed_dropout", 0.1),
         float32_residual=o.take("residual_in_fp32", False),
         mixers=mixers,
     )

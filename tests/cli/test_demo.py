@@ -37,11 +37,11 @@ def test_two_steps_from_beginning_to_end(run: Run, tmp_path: Path):
     announced, _, written = out.partition("what it writes (")
     command, _, text = written.partition("):\n\n")
     assert announced
-    assert text.startswith("ROMEO:\n")
+    assert text.startswith("ROMEO:")
     assert len(text.encode(errors="replace")) > 300
     # The line that it prints is the line to type.
     options = ["--max-new-tokens", "400", "--temperature", "0.8", "--seed", "0"]
-    assert shlex.split(command) == ["hyena", "generate", str(directory), "--prompt", "ROMEO:\n", *options]
+    assert shlex.split(command) == ["hyena", "generate", str(directory), "--prompt", "ROMEO:", *options]
     assert hyena.load(directory).config == demo(str(directory), "text").model
 
 

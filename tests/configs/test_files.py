@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from hyena.configs.files import from_dict, nearest, read_json, read_toml, to_dict
+from hyena.configs.files import from_dict, nearest, read_json, read_toml, to_dict, validate
 from hyena.errors import HyenaError
 from tests.helpers import refused
 
@@ -125,6 +125,23 @@ def test_a_missing_key_is_named():
 def test_no_table_at_all(values: Any):
     with refused("run.toml", repr(values), "a table of keys"):
         from_dict(Outer, values, "run.toml")
+
+
+def test_validation_checks_a_dataclass_in_place():
+    config = Outer("a", rate=3, files=["x"])  # pyright: ignore[reportArgumentType]
+    validate(config)
+    assert config == Outer("a", rate=3.0, files=("x",))
+    assert type(config.rate) is float
+    with refused("Outer.count", "'3'", "a whole number"):
+        validate(_unchecked(count="3"))
+
+
+def _unchecked(**values: Any) -> Outer:
+    """A dataclass whose values nobody looked at."""
+    config = Outer("a")
+    for name, value in values.items():
+        object.__setattr__(config, name, value)
+    return config
 
 
 def test_the_nearest_word():

@@ -91,6 +91,16 @@ def test_a_changed_copy_is_checked_again():
         FULL.replace(width=0)
 
 
+def test_python_is_as_strict_as_a_file():
+    config = ModelConfig("H", 8, 4, norm_eps=1)
+    assert type(config.norm_eps) is float
+    assert config == ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    for wrong in ({"width": 8.0}, {"width": True}, {"tied": 1}, {"tokenizer": 3}, {"mixers": None}, {"dropout": "0.1"}):
+        name, value = next(iter(wrong.items()))
+        with refused(f"ModelConfig.{name}", repr(value)):
+            ModelConfig(**{"pattern": "H", "width": 8, "vocab_size": 4} | wrong)
+
+
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no layer": ({"pattern": "  "}, ["pattern is empty", "'HHAH'"]),
     "unknown letter": ({"pattern": "HHxH"}, ["'x'", "layer 2", "'HHxH'", "H (Hyena", "A (attention)"]),
