@@ -16,6 +16,8 @@ import machine
 
 def main() -> None:
     """Train, time, report."""
+    for folder in ("reports", "docs/images"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "demo"
         began = time.perf_counter()

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from hyena.configs.mixers import Mixers as Mixers
     from hyena.configs.mixers import letters as letters
     from hyena.configs.model import ModelConfig as ModelConfig
+    from hyena.configs.training import DataConfig as DataConfig
+    from hyena.configs.training import OptimizerConfig as OptimizerConfig
+    from hyena.configs.training import RunConfig as RunConfig
+    from hyena.configs.training import TrainingConfig as TrainingConfig
     from hyena.errors import HyenaError as HyenaError
     from hyena.inference import generate as generate
     from hyena.models import Classifier as Classifier
@@ -46,6 +50,10 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Mixers": ("hyena.configs.mixers", "Mixers"),
     "letters": ("hyena.configs.mixers", "letters"),
     "ModelConfig": ("hyena.configs.model", "ModelConfig"),
+    "DataConfig": ("hyena.configs.training", "DataConfig"),
+    "OptimizerConfig": ("hyena.configs.training", "OptimizerConfig"),
+    "RunConfig": ("hyena.configs.training", "RunConfig"),
+    "TrainingConfig": ("hyena.configs.training", "TrainingConfig"),
     "HyenaError": ("hyena.errors", "HyenaError"),
     "generate": ("hyena.inference", "generate"),
     "Classifier": ("hyena.models", "Classifier"),

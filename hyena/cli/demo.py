@@ -9,14 +9,17 @@ from hyena.configs.training import demo
 
 DESCRIPTION = "Train a byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, then let it write."
 PROMPT = "ROMEO:"
+DIRECTORY = "runs/demo"
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Options of `hyena demo`."""
 
-    directory: str = "runs/demo"
-    """Where the model, metrics.jsonl and loss.png are written; an earlier demonstration there is replaced."""
+    directory: str = DIRECTORY
+    """Where the model, metrics.jsonl and loss.png are written; an earlier run in runs/demo is replaced."""
+    overwrite: bool = False
+    """Replace an earlier run in another directory too."""
     steps: int | None = None
     """Fewer steps, for a quick look."""
 
@@ -32,7 +35,7 @@ def run(arguments: list[str]) -> int:
         config = demo(a.directory, str(text))
         if a.steps is not None:
             config = replace(config, training=replace(config.training, steps=a.steps))
-        status = train.train(config, resume=False, overwrite=True)
+        status = train.train(config, resume=False, overwrite=a.overwrite or a.directory == DIRECTORY)
     if status:
         return status
     command = [a.directory, "--prompt", PROMPT, "--max-new-tokens", "400", "--temperature", "0.8", "--seed", "0"]

@@ -14,6 +14,12 @@ Beyond = Literal["error", "truncate", "extend"]
 Activation = Literal["identity", "gelu", "gelu_tanh", "relu", "silu", "sigmoid", "tanh"]
 
 
+def _check_dropout(dropout: float) -> None:
+    """A probability below 1."""
+    if not 0 <= dropout < 1:
+        raise HyenaError(f"dropout is {dropout}: use a number from 0 up to, not including, 1")
+
+
 @dataclass(frozen=True)
 class ImplicitFilterConfig:
     """The implicit filter of Hyena: a sine MLP of positional features under an exponential window (arXiv 2302.10866, 3.3)."""
@@ -77,6 +83,7 @@ class HyenaConfig:
     def __post_init__(self) -> None:
         """Reject orders and taps that do not exist."""
         validate(self)
+        _check_dropout(self.dropout)
         if self.order < 2:
             raise HyenaError(f"order is {self.order}: Hyena starts at order 2 (one long convolution)")
         if self.short_taps < 1:
@@ -107,6 +114,9 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         """Reject windows and rotations that do not exist."""
         validate(self)
+        _check_dropout(self.dropout)
+        if not self.rotary_base > 0:
+            raise HyenaError(f"rotary_base is {self.rotary_base}: use a number above 0")
         if self.window is not None and self.window < 1:
             raise HyenaError(f"window is {self.window}: use at least 1, or none for full attention")
         if self.rotary_width is not None and (self.rotary_width < 0 or self.rotary_width % 2):

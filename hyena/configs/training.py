@@ -1,6 +1,7 @@
 """`RunConfig`: one training run, from data to directory; and the demonstration's.
 
-A run is a TOML file with the tables [model], [data], [optimizer] and [training]; every key can be given on the command line.
+A run is a TOML file with the tables [model], [data], [optimizer] and [training]; every key of the file but `preset`
+can be changed on the command line.
 """
 
 from collections.abc import Mapping
@@ -50,12 +51,15 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         """Reject rates and fractions with no meaning."""
         validate(self)
-        if self.lr <= 0 or (self.filter_lr is not None and self.filter_lr <= 0):
+        if not self.lr > 0 or not (self.filter_lr is None or self.filter_lr > 0):
             raise HyenaError(f"lr is {self.lr} and filter_lr {self.filter_lr}: use numbers above 0")
         for name in ("warmup", "floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use a fraction from 0 to 1")
-        if self.weight_decay < 0 or self.clip < 0:
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use a number from 0 up to, not including, 1")
+        if not (self.weight_decay >= 0 and self.clip >= 0):
             raise HyenaError(f"weight_decay is {self.weight_decay} and clip {self.clip}: use 0 or more")
 
 
@@ -90,6 +94,8 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every", "valid_every", "save_every"):
             if getattr(self, name) < 1:
                 raise HyenaError(f"training.{name} is {getattr(self, name)}: use a whole number of at least 1")
+        if not 0 <= self.seed < 2**64:
+            raise HyenaError(f"training.seed is {self.seed}: use a whole number from 0 to 2**64 - 1")
         if self.length is not None and self.length < 1:
             raise HyenaError(f"training.length is {self.length}: use at least 1, or leave it out for max_length")
 

@@ -1,7 +1,7 @@
 """The native format: config.json + model.safetensors (sharded when large) + the tokenizer's file, in one directory.
 
-Every file is written beside its place and moved there when all are complete, config.json last; all carry the same
-`save_id`, so files of two saves cannot be mistaken for one.
+Every file is written beside its place and moved there when all are complete, config.json last; configuration and weights
+carry the same `save_id`, so files of two saves cannot be mistaken for one.
 """
 
 import hashlib
@@ -38,8 +38,13 @@ def is_native(directory: Path) -> bool:
 
 def remove(directory: Path) -> None:
     """Take a saved model away, config.json first, so that no half of it can be loaded."""
-    for path in [directory / CONFIG, *_weight_files(directory)]:
+    for path in files(directory):
         path.unlink(missing_ok=True)
+
+
+def files(directory: Path) -> list[Path]:
+    """The files a saved model may consist of, config.json first; they need not exist."""
+    return [directory / CONFIG, *_weight_files(directory)]
 
 
 def _weight_files(directory: Path) -> list[Path]:

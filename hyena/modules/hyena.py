@@ -61,8 +61,8 @@ class Hyena(nn.Module):
         return gate
 
     def flops(self, L: int) -> int:
-        """Projections, short and long convolutions, gates; the filters apart."""
-        D, K = self.width, min(self.filter.used(L), L)
+        """Projections, short and long convolutions, gates, and the filters once."""
+        D, K = self.width, self.filter.used(L)
         projections = 2 * L * (self.in_proj.weight.numel() + self.out_proj.weight.numel())
         gates = self.config.order * D * L
         return (

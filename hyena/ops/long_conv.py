@@ -48,7 +48,7 @@ def long_conv(
     if backend == "auto":
         needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
         gated = pre is not None or post is not None
-        backend = _plan(B, D, L, *reversed(taps.shape), u.dtype, u.device.type, needs_grad, gated).backend
+        backend = _plan(max(B, 1), D, L, *reversed(taps.shape), u.dtype, u.device.type, needs_grad, gated).backend
     elif backend not in BACKENDS:
         raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
     return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend)

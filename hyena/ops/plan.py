@@ -68,6 +68,8 @@ def plan(
     Pure: the same arguments give the same plan. It compares predicted times; `costs` replaces the measured table (for tests
     and other machines). gated and threads change no choice today: every backend gates alike, and threads divide all alike.
     """
+    if min(B, D, L, K, G) < 1:
+        raise HyenaError(f"B, D, L, K, G are {B}, {D}, {L}, {K}, {G}: use whole numbers of at least 1")
     if D % G:
         raise HyenaError(f"{D} channels cannot share {G} filters: make D a multiple of G")
     costs = costs or CPU

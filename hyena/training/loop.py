@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from hyena.configs.training import RunConfig
-from hyena.data import Corpus, Tokenizer, load_corpus, load_tokenizer, training_batch
+from hyena.data import Corpus, Tokenizer, evaluation_windows, load_corpus, load_tokenizer, training_batch
 from hyena.errors import HyenaError
 from hyena.models import LanguageModel
 from hyena.training import record
@@ -29,7 +29,7 @@ class Progress:
     loss: float
     """Nats per token of this step's batch."""
     tokens_per_second: float
-    """Since the run was started or resumed, validations left out."""
+    """Over the whole run; validations and saves are left out."""
     valid: Evaluation | None
     """The latest validation."""
     validated: bool
@@ -72,6 +72,7 @@ def train(
             cure = f"shorten it or raise {name}" + (", or set beyond to 'truncate'" if name == "max_length" else "")
             raise HyenaError(f"training.length is {config.length} and the model's {name} {limit}: {cure}")
     training_batch(training.tokens, config.length, t.batch_size, t.seed, 0)
+    evaluation_windows(held_out.tokens, config.length, t.batch_size)  # both raise here for what would fail later
     record.begin(directory, config, resume, overwrite)
     for text in dict.fromkeys(training.notes + held_out.notes):
         note(text)
@@ -192,5 +193,5 @@ def _restore(directory: Path, model: LanguageModel, optimizer: torch.optim.Optim
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"][: torch.cuda.device_count()])
     return state["step"], Evaluation(**state["valid"]) if state["valid"] else None, state["seconds"]

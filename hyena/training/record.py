@@ -38,6 +38,8 @@ def begin(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
         if changed:
             raise HyenaError(f"{directory} was started with another configuration ({changed}): resume with the same one")
         return
+    if not file.exists() and any(path.exists() for path in store.files(directory)) and not store.is_native(directory):
+        raise HyenaError(f"{directory} holds another program's model: name another directory")
     if not overwrite and (file.exists() or store.is_native(directory)):
         raise HyenaError(f"{directory} already holds a run: go on with --resume, replace it with --overwrite, or name another")
     try:

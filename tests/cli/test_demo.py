@@ -61,7 +61,9 @@ def test_an_earlier_demonstration_is_replaced_and_a_stopped_one_does_not_write(r
     calls.clear()
     status[0] = 130
     assert run("demo", "--steps", "7", "--directory", "here").status == 130
-    assert calls == [(7, False, True)]
+    assert calls == [(7, False, False)], "a run elsewhere is replaced only when asked"
+    run("demo", "--directory", "here", "--overwrite")
+    assert calls[1] == (whole, False, True)
 
 
 def test_the_demonstration_is_small():

@@ -94,3 +94,15 @@ def test_a_saved_model_is_replaced_only_when_asked(text: Path, tmp_path: Path):
 def test_a_directory_that_cannot_be_written_is_named(text: Path, tmp_path: Path):
     with refused("text.txt/run", "another directory"):
         train(tiny(text / "run", text))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_model_of_another_program_is_never_touched(overwrite: bool, text: Path, tmp_path: Path):
+    directory = tmp_path / "published"
+    directory.mkdir()
+    (directory / "config.json").write_text('{"model_type": "hyenadna"}')
+    (directory / "model.safetensors").write_bytes(b"weights")
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    with refused("another program", "name another directory"):
+        train(tiny(directory, text), overwrite=overwrite)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
