@@ -19,7 +19,8 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """Nanoseconds on one core, float32: what `plan` compares. Measured figures and how: `reports/`."""
+    """Nanoseconds on one core, float32: what `plan` compares; fitted to figures like those of
+    `reports/long_conv_cpu.md`, which also shows how far its choices are from the best."""
 
     tap: float = 0.05
     """A multiply-add of the direct convolution, forward."""

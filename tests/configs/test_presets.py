@@ -67,6 +67,23 @@ def test_the_language_models_have_the_published_parameters(name: str, order: int
     assert abs(count(config) / 1e6 - published) <= (0.5 if published > 1000 else 0.05)  # as many digits as were printed
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "width", "hidden"),
+    [
+        ("hyena_125m", 12, 768, 3072),
+        ("hyena_125m_slim", 18, 768, 1536),
+        ("hyena_153m", 18, 864, 1728),
+        ("hyena_355m", 36, 1024, 2048),
+        ("hyena_1b3", 36, 2048, 4096),
+    ],
+)
+def test_the_language_models_have_the_published_shapes(name: str, depth: int, width: int, hidden: int):
+    config = PRESETS[name]()
+    filter = config.mixers.H.filter
+    assert (config.layers, config.width, config.hidden, config.rows) == (depth * "H", width, hidden, 50264)
+    assert (filter.features, filter.width, filter.inner_layers, filter.frequency) == (33, 64, 2, 14.0)
+
+
 def test_trained_features_count_too():
     config = presets.hyena_153m()
     filter = {"filter": config.to_dict()["mixers"]["H"]["filter"] | {"train_features": True}}
