@@ -44,9 +44,10 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D), any L."""
         qkv = rearrange(self.qkv_proj(x), "B L (H P) -> B H L P", P=self.head_width)
-        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.rotary is not None:
-            q, k = self.rotary(q), self.rotary(k)
+            qk = self.rotary(qk)
+        q, k = qk.split([self.heads, self.kv_heads], dim=1)
         dropout = self.config.dropout if self.training else 0.0
         if self.window is None or self.window >= x.shape[1]:
             y = _attend(q, k, v, dropout, is_causal=True)

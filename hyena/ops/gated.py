@@ -107,9 +107,7 @@ def long_conv_backward_op(
     dtype = compute_dtype(u, h)
     inputs = (u, h, skip, pre, post)
     grads = [
-        torch.zeros_like(t, dtype=dtype if t is h or t is skip else t.dtype, memory_format=torch.contiguous_format)
-        if need and t is not None
-        else u.new_empty(0)
+        u.new_empty(0) if t is None or not need else _gradient_of(t, t is h or t is skip, dtype)
         for t, need in zip(inputs, needs, strict=True)
     ]
     gu, gh, gskip, gpre, gpost = grads
@@ -136,6 +134,11 @@ def long_conv_backward_op(
                     gpre[:, channels] = gx * u[:, channels].to(dtype)
     # A leaf's gradient has the leaf's dtype; sums were formed in the computation's.
     return [g if t is None or g.numel() == 0 else g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]
+
+
+def _gradient_of(t: Tensor, summed: bool, dtype: torch.dtype) -> Tensor:
+    """Room for a gradient: zeros in the computation's dtype where chunks add to it, else what the chunks will fill."""
+    return t.new_zeros(t.shape, dtype=dtype) if summed else t.new_empty(t.shape)
 
 
 def _taps(u: Tensor, h: Tensor, spectrum: Tensor | None, n: int, backend: str) -> Taps:
