@@ -48,6 +48,30 @@ def test_one_value_alone_may_be_expected():
         a.expect("depth", 1, "because")
 
 
+def test_numbers_are_numbers():
+    a: Account[object] = Account({"depth": 2, "rate": 0.5, "name": "x", "on": True, "half": 1.5, "count": 3}, "the file")
+    assert (a.whole("depth"), a.number("rate"), a.whole("heads", 7), a.number("dropout", 0.25)) == (2, 0.5, 7, 0.25)
+    rate = a.number("count")
+    assert rate == 3.0
+    assert type(rate) is float
+    with refused("the file: half is 1.5", "a whole number"):
+        a.whole("half")
+    with refused("the file: name is 'x'", "a number"):
+        a.number("name")
+    with refused("the file: on is True", "a whole number"):
+        a.whole("on")
+    with refused("the file lacks width"):
+        a.whole("width")
+    for again in (a.whole, a.number):
+        with refused("depth is used twice"):
+            again("depth", 2)
+
+
+def test_a_table_is_needed():
+    with refused("the layer is 'hyena'", "a table of keys"):
+        Account("hyena", "the layer")  # pyright: ignore[reportArgumentType]
+
+
 def test_what_nobody_took_is_named():
     a = account()
     a.ignore("width", "nothing of this name")

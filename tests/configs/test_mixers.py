@@ -36,6 +36,9 @@ WRONG: dict[str, tuple[type, dict[str, Any], list[str]]] = {
     "no window": (AttentionConfig, {"window": 0}, ["window is 0", "at least 1"]),
     "odd rotation": (AttentionConfig, {"rotary_width": 3}, ["rotary_width is 3", "even"]),
     "negative rotation": (AttentionConfig, {"rotary_width": -2}, ["rotary_width is -2", "even"]),
+    "all dropped": (HyenaConfig, {"dropout": 1.0}, ["dropout is 1.0", "not including, 1"]),
+    "negative dropout": (AttentionConfig, {"dropout": -0.5}, ["dropout is -0.5", "from 0"]),
+    "no base": (AttentionConfig, {"rotary_base": 0.0}, ["rotary_base is 0.0", "above 0"]),
     "A with a window": (Mixers, {"A": AttentionConfig(window=3)}, ["mixers.A.window is 3", "letter W"]),
     "W without one": (Mixers, {"W": AttentionConfig()}, ["mixers.W.window", "letter A"]),
 }  # fmt: skip

@@ -422,6 +422,15 @@ def test_other_tokenizers_need_no_file(tmp_path: Path, spec: str | None):
     assert model.tokenizer_file is None
 
 
+@pytest.mark.parametrize("shard_bytes", [store.SHARD_BYTES, SHARD], ids=["one file", "shards"])
+def test_the_files_of_a_model_are_known(tmp_path: Path, shard_bytes: int):
+    (tmp_path / "notes.txt").write_text("")
+    store.save(language_model(), tmp_path, shard_bytes)
+    own = [path.name for path in store.files(tmp_path) if path.exists()]
+    assert own[0] == store.CONFIG  # removed first, so that no half of a model can be loaded
+    assert sorted([*own, "notes.txt"]) == sorted(os.listdir(tmp_path))
+
+
 def test_a_removed_model_leaves_nothing_of_it(tmp_path: Path):
     (tmp_path / "metrics.jsonl").write_text("")
     store.save(language_model(), tmp_path, SHARD)

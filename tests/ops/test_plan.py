@@ -92,6 +92,12 @@ def test_channels_that_cannot_share_filters_are_refused():
         plan(1, 4, 8, 8, 3)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 8, 8, 4), (1, 0, 8, 8, 4), (1, 4, 0, 8, 4), (1, 4, 8, 0, 4), (1, 4, 8, 8, 0)])
+def test_empty_shapes_are_refused(shape: tuple[int, ...]):
+    with refused("B, D, L, K, G", str(shape)[1:-1], "at least 1"):
+        plan(*shape)
+
+
 def test_points_of_the_transforms():
     # Two transforms of each of 2 * 6 signals of 8 points (24 = 8 log2 8 each), and one of each of 3 filters.
     assert transform_points(2, 6, 3, 8, 2) == (2 * 2 * 6 + 3) * 24
