@@ -1,5 +1,6 @@
 """What a report says of the machine and the software that its figures come from."""
 
+import os
 import platform
 from datetime import date
 from importlib.metadata import version
@@ -34,3 +35,8 @@ def sentence(values: dict[str, str]) -> str:
         f"{values['processor']}; PyTorch {values['torch']}, Python {values['python']}, hyena {values['hyena']}; "
         f"{values['date']}; `{values['command']}`."
     )
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a child process that computes with one thread, so that several can share a machine."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}

@@ -10,6 +10,8 @@ Names are imported when they are used, so that `import hyena` and `hyena --help`
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hyena.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from hyena import checkpoints as checkpoints
     from hyena import data as data
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from hyena.models import trace as trace
     from hyena.training import evaluate as evaluate
     from hyena.training import train as train
-
-__version__ = "0.1.0"
 
 # Public name -> the module that has it; None: the name is that module.
 _HOMES: dict[str, tuple[str, str | None]] = {

@@ -29,7 +29,7 @@ def load(
 
     Every key of file and configuration is used exactly once. Raises `HyenaError` naming what does not fit.
     """
-    path = Path(path)
+    path = store.resolve(Path(path)) if format in (None, store.FORMAT) else Path(path)
     if format == store.FORMAT or (format is None and path.is_dir() and store.is_native(path)):
         if config is not None:
             raise HyenaError(f"{path} carries its own configuration: leave config= out")

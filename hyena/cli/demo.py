@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 from hyena.cli.parse import parse
-from hyena.configs.training import demo
+from hyena.configs.runs import demo
 
 DESCRIPTION = "Train a byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, then let it write."
 PROMPT = "ROMEO:"

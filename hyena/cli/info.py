@@ -10,7 +10,7 @@ from typing import Any
 from hyena.cli.parse import parse
 
 DESCRIPTION = "Versions, devices, and which backend computes what and why."
-_PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich")
+_PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich", "tomli-w")
 _EXTRAS = {"text": ("tokenizers",), "report": ("matplotlib",)}
 # Shapes (B, D, L, K) that stand for what the library is used for.
 _SHAPES = {

@@ -6,7 +6,7 @@ import hyena
 from hyena.data import Tokenizer, load_tokenizer
 from hyena.errors import HyenaError
 from hyena.models import LanguageModel
-from hyena.training.loop import device_for
+from hyena.training.device import device_for
 
 
 def language_model(directory: Path, device: str) -> tuple[LanguageModel, Tokenizer]:

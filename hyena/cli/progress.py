@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -16,13 +16,15 @@ class Line:
     def __init__(self, console: Console, bar: Progress | None, what: str):
         """bar: None where the output is no terminal."""
         self._console, self._bar, self._what = console, bar, what
-        self._task = None if bar is None else bar.add_task(what, total=None, text="")
+        self._task: TaskID | None = None
         self._began: tuple[float, int] | None = None
         self._printed = time.monotonic()
 
     def update(self, done: int, total: int, text: str = "") -> None:
         """done of total; text: the figures of the moment."""
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
+            if self._task is None:
+                self._task = self._bar.add_task(self._what, total=total, text="")
             self._bar.update(self._task, completed=done, total=total, text=text)
             return
         now = time.monotonic()
@@ -34,6 +36,10 @@ class Line:
             left = (now - began) / max(1, done - first) * (total - done)
             eta = f", about {left:.0f} s to go" if done > first and done < total else ""
             self._console.print(f"{self._what} {done}/{total}  {text}{eta}", highlight=False, soft_wrap=True)
+
+    def another(self, what: str) -> "Line":
+        """A line for another part of the same work; it appears when it is first updated."""
+        return Line(self._console, self._bar, what)
 
     def note(self, text: str) -> None:
         """A line that stays."""

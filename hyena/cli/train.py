@@ -1,17 +1,22 @@
 """`hyena train CONFIG.toml [--key value ...] [--resume | --overwrite]`."""
 
+import signal
 import sys
+from pathlib import Path
 
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
 from hyena.configs.files import read_toml
-from hyena.configs.training import RunConfig, run_config
+from hyena.configs.runs import run_config
+from hyena.configs.training import RunConfig
 from hyena.errors import HyenaError
 
 DESCRIPTION = """\
 Train a language model. CONFIG.toml holds the tables [model], [data], [optimizer], [training]; each key can be given here too.
+A run's directory, or the run.toml in it, stands for the configuration that the run was started with.
 
---resume goes on where the run in the directory stopped; --overwrite replaces it. Ctrl-C saves and stops."""
+--resume goes on where the run in the directory stopped, also after a crash, and starts it where there is none; --overwrite
+replaces it. Ctrl-C and SIGTERM save and stop."""
 
 
 def run(arguments: list[str]) -> int:
@@ -30,6 +35,7 @@ def run(arguments: list[str]) -> int:
 
 def configuration(path: str, arguments: list[str]) -> RunConfig:
     """The file with the command line's changes; a vocab_size that neither names is the tokenizer's."""
+    path = str(Path(path) / "run.toml") if (Path(path) / "run.toml").is_file() else path
     values = read_toml(path)
     model = values.get("model")
     stated = not isinstance(model, dict) or "vocab_size" in model or "preset" in model
@@ -46,7 +52,7 @@ def configuration(path: str, arguments: list[str]) -> RunConfig:
 
 
 def train(config: RunConfig, resume: bool, overwrite: bool) -> int:
-    """Train with a progress line; 130 where Ctrl-C stopped it."""
+    """Train with a progress line; 128 + its number where a signal stopped it, as shells count."""
     from hyena.training import Progress
     from hyena.training import train as train_model
 
@@ -59,11 +65,15 @@ def train(config: RunConfig, resume: bool, overwrite: bool) -> int:
                     f"step {p.step}: held out {p.valid.nats_per_token:.4f} nats/token, {p.valid.bits_per_byte:.4f} bits/byte"
                 )
 
-        result = train_model(config, resume=resume, overwrite=overwrite, report=report, note=line.note)
+        reading = line.another("byte").update
+        result = train_model(config, resume=resume, overwrite=overwrite, report=report, note=line.note, reading=reading)
     if not result.finished:
-        print(f"stopped after step {result.steps} and saved; go on with --resume", file=sys.stderr)
-        return 130
+        name = signal.Signals(result.signal or signal.SIGINT).name
+        print(f"stopped by {name} after step {result.steps} and saved; go on with --resume", file=sys.stderr)
+        return 128 + (result.signal or signal.SIGINT)
     print(f"model and metrics: {result.directory}")
+    if result.best is not None and result.best.name != f"step-{result.steps:08d}":
+        print(f"best validation: {result.best}")
     curve = result.curve or "not drawn (pip install 'hyena[report]')"
     print(f"loss curve: {curve}")
     return 0

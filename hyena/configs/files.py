@@ -6,6 +6,7 @@ and tuples of one type. Nothing is converted silently except a whole number wher
 
 import difflib
 import json
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -13,7 +14,10 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import tomli_w
+
 from hyena.errors import HyenaError
+from hyena.version import __version__
 
 T = TypeVar("T")
 
@@ -85,6 +89,23 @@ def validate(config: Any) -> None:
     for f in fields(config):
         value = getattr(config, f.name)
         object.__setattr__(config, f.name, _value(hints[f.name], value, f"{type(config).__name__}.{f.name}"))
+
+
+def newer(written: Any) -> str:
+    """What an error about a file adds where a newer hyena wrote the file (its version as the file has it), else nothing."""
+    if not isinstance(written, str) or _numbers(written) <= _numbers(__version__):
+        return ""
+    return f"; the file was written by hyena {written} and this is {__version__}: update hyena"
+
+
+def _numbers(text: str) -> list[int]:
+    """A version's numbers, for comparison."""
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def write_toml(path: Path, values: dict[str, Any]) -> None:
+    """Write tables as TOML."""
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
 def nearest(word: str, known: Any) -> str:

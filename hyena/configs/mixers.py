@@ -46,6 +46,8 @@ class ImplicitFilterConfig:
     """Floor of the window. safari trained with 0, the published HyenaDNA inference code uses 0.05."""
     channel_norm: bool = False
     """Divide each tap by its L1 norm over the channels (safari's `normalized`)."""
+    init_std: float | None = None
+    """Standard deviation of the MLP's initial weights; none given: the model's init_std, as published."""
 
     def __post_init__(self) -> None:
         """Reject sizes for which the formulas have no meaning."""
@@ -57,6 +59,8 @@ class ImplicitFilterConfig:
         for name in ("decay_target", "fast_decay", "slow_decay"):
             if getattr(self, name) <= 0:
                 raise HyenaError(f"filter.{name} is {getattr(self, name)}: use a number above 0")
+        if self.init_std is not None and not self.init_std >= 0:
+            raise HyenaError(f"filter.init_std is {self.init_std}: use 0 or more, or leave it out for the model's")
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,9 @@
-"""`RunConfig`: one training run, from data to directory; and the demonstration's.
+"""`RunConfig`: one training run, from data to directory. `configs/runs.py` reads and writes it as a TOML file."""
 
-A run is a TOML file with the tables [model], [data], [optimizer] and [training]; every key of the file but `preset`
-can be changed on the command line.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from hyena.configs import presets
-from hyena.configs.files import from_dict, nearest, validate
-from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.files import validate
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 
@@ -29,14 +22,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW in three groups: weight matrices with decay, all else without, implicit filters without and at their own rate."""
+    """AdamW in three groups: weight matrices with decay, all else without, implicit filters with their own rate and decay."""
 
     lr: float = 6e-4
     """Peak learning rate."""
     filter_lr: float | None = None
     """Peak learning rate of the implicit filters; none given: as lr."""
     weight_decay: float = 0.1
-    """Decay of weight matrices. Filters, norms, biases, skips and short convolutions never decay."""
+    """Decay of weight matrices. Norms, biases, skips and short convolutions never decay."""
+    filter_weight_decay: float = 0.0
+    """Decay of the implicit filters; published trainings have none."""
     beta1: float = 0.9
     """AdamW's first moment."""
     beta2: float = 0.98
@@ -47,6 +42,8 @@ class OptimizerConfig:
     """Fraction of the steps over which the rate rises linearly."""
     floor: float = 0.1
     """Fraction of the peak that the cosine ends at."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is validated and saved as the model, such as 0.999; 0: none."""
 
     def __post_init__(self) -> None:
         """Reject rates and fractions with no meaning."""
@@ -56,11 +53,12 @@ class OptimizerConfig:
         for name in ("warmup", "floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use a fraction from 0 to 1")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use a number from 0 up to, not including, 1")
-        if not (self.weight_decay >= 0 and self.clip >= 0):
-            raise HyenaError(f"weight_decay is {self.weight_decay} and clip {self.clip}: use 0 or more")
+        for name in ("weight_decay", "filter_weight_decay", "clip"):
+            if not getattr(self, name) >= 0:
+                raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use 0 or more")
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,17 @@ class TrainingConfig:
     """Sequences a step (of each accumulated part)."""
     length: int | None = None
     """Tokens a sequence; none given: the model's max_length."""
+    start_length: int | None = None
+    """Length of the first sequences, which doubles stage by stage up to length while the tokens a step stay the same; none
+    given: length from the start."""
+    start_fraction: float = 0.5
+    """Fraction of the steps that the stages shorter than length take together, each the same number; with start_length."""
     accumulate: int = 1
     """Parts of batch_size whose gradients are averaged before a step."""
+    gradient_checkpointing: bool = False
+    """Keep the input of each block alone and compute the block again for its gradient: less memory, a third more time."""
+    initial: str | None = None
+    """Start from the weights of this model (a saved one or published weights) in place of random ones."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: matrix products by autocast; weights, filters, transforms and loss stay in float32."""
     seed: int = 0
@@ -85,19 +92,27 @@ class TrainingConfig:
     """Steps between two lines of metrics.jsonl."""
     valid_every: int = 100
     """Steps between two validations; the last step always validates."""
+    valid_tokens: int | None = None
+    """Held-out tokens that a validation looks at, from their start; none given: all."""
     save_every: int = 200
-    """Steps between two saves; the last step and an interruption always save."""
+    """Steps between two checkpoints; the last step, the best validation and an interruption always save."""
+    keep: int = 2
+    """Latest checkpoints that are kept; the one of the best validation is kept beside them."""
 
     def __post_init__(self) -> None:
         """Reject sizes below one."""
         validate(self)
-        for name in ("steps", "batch_size", "accumulate", "log_every", "valid_every", "save_every"):
+        if self.valid_tokens is not None and self.valid_tokens < 2:
+            raise HyenaError(f"training.valid_tokens is {self.valid_tokens}: use at least 2, or leave it out for all")
+        for name in ("steps", "batch_size", "accumulate", "log_every", "valid_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise HyenaError(f"training.{name} is {getattr(self, name)}: use a whole number of at least 1")
         if not 0 <= self.seed < 2**64:
             raise HyenaError(f"training.seed is {self.seed}: use a whole number from 0 to 2**64 - 1")
         if self.length is not None and self.length < 1:
             raise HyenaError(f"training.length is {self.length}: use at least 1, or leave it out for max_length")
+        if not 0 < self.start_fraction < 1:
+            raise HyenaError(f"training.start_fraction is {self.start_fraction}: use a fraction between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ class RunConfig:
     """A training run."""
 
     directory: str
-    """Where the model, metrics.jsonl, loss.png and the state to resume from are written."""
+    """Where the model, its checkpoints, metrics.jsonl and loss.png are written."""
     model: ModelConfig
     """What is trained."""
     data: DataConfig
@@ -114,6 +129,15 @@ class RunConfig:
     """How it is updated."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How long and how much at a time."""
+
+    def __post_init__(self) -> None:
+        """Reject stages of lengths that do not double up to the last."""
+        start = self.training.start_length
+        if start is not None and (start < 1 or self.length % start or (self.length // start).bit_count() != 1):
+            raise HyenaError(
+                f"training.start_length is {start} and length {self.length}: it doubles up to length, so use length divided by "
+                "a power of two"
+            )
 
     @property
     def length(self) -> int:
@@ -124,44 +148,3 @@ class RunConfig:
     def spec(self) -> str:
         """The tokenizer: the model's, or bytes."""
         return self.model.tokenizer or "bytes"
-
-
-def run_config(values: Mapping[str, Any], where: str, vocab_size: int | None = None) -> RunConfig:
-    """A run from a TOML file's values. [model] may name a `preset`, whose fields the others change, and may leave out
-    vocab_size, for which the tokenizer's is then given here.
-    """
-    values = dict(values)
-    if isinstance(values.get("model"), Mapping):
-        model = dict(values["model"])
-        if "preset" in model:
-            model = preset(model.pop("preset"), f"{where}: model").to_dict() | model
-        model = {"vocab_size": vocab_size} | model if vocab_size is not None else model
-        values["model"] = ModelConfig.from_dict(model, f"{where}: model")
-    return from_dict(RunConfig, values, where)
-
-
-def preset(name: str, where: str) -> ModelConfig:
-    """A preset by its name; `HyenaError` naming the nearest."""
-    known = sorted(key for key in vars(presets) if key.startswith("hyena"))
-    if name not in known:
-        raise HyenaError(f"{where}: there is no preset {name!r}{nearest(str(name), known)}; the presets: {', '.join(known)}")
-    return getattr(presets, name)()
-
-
-def demo(directory: str, file: str) -> RunConfig:
-    """The demonstration: a byte-level Hyena of 4 layers of width 128 on tiny Shakespeare, minutes on a laptop."""
-    return RunConfig(
-        directory=directory,
-        model=ModelConfig(
-            pattern="HHHH",
-            width=128,
-            vocab_size=256,
-            max_length=256,
-            beyond="truncate",
-            tokenizer="bytes",
-            mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=17, frequency=10.0))),
-        ),
-        data=DataConfig(files=(file,)),
-        optimizer=OptimizerConfig(lr=2e-3, floor=0.05),
-        training=TrainingConfig(steps=3600, batch_size=4, log_every=20, valid_every=600, save_every=600),
-    )

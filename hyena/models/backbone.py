@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
@@ -25,6 +26,8 @@ class Backbone(nn.Module):
         self.dropout = nn.Dropout(config.embed_dropout)
         self.blocks = nn.ModuleList(Block(config, letter) for letter in config.layers)
         self.norm = NORMS[config.norm](config.width, config.norm_eps)
+        self.recompute = False
+        """Whether a gradient keeps the input of each block alone and runs the block again (gradient checkpointing)."""
 
     @property
     def layers(self) -> list[Block]:
@@ -41,7 +44,8 @@ class Backbone(nn.Module):
         if self.config.float32_residual:
             x = x.to(at_least_float32(x.dtype))
         for block in self.blocks:
-            x = block(x)
+            # The same numbers either way: the random state is put back before dropout is drawn again.
+            x = checkpoint(block, x, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else block(x)
         return self.norm(x)
 
     def _check(self, ids: Tensor) -> None:

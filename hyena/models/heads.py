@@ -139,8 +139,12 @@ _KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for c
 
 
 def load(directory: str | Path) -> LanguageModel | Classifier:
-    """Read back what `Model.save` wrote: same weights, same dtypes, in evaluation mode. `HyenaError` for what does not fit."""
-    saved = store.read(Path(directory))
+    """Read back what `Model.save` wrote: same weights, same dtypes, in evaluation mode. `HyenaError` for what does not fit.
+
+    Of a training run that is not finished, the newest checkpoint.
+    """
+    directory = store.resolve(Path(directory))
+    saved = store.read(directory)
     if saved.kind not in _KINDS:
         raise HyenaError(f"{directory} holds a model of kind {saved.kind!r}: one of {', '.join(_KINDS)} is needed")
     try:

@@ -2,7 +2,7 @@
 
 | tensor | initial value |
 |---|---|
-| weights of linear maps, those of the filters' MLPs included | N(0, std^2), std = `init_std` |
+| weights of linear maps, those of the filters' MLPs included | N(0, std^2), std = `init_std` (a filter's own, if given) |
 | their biases | 0 |
 | output projections of mixers and MLPs | N(0, (std / sqrt(2 n_layers))^2) |
 | embeddings | N(0, std^2) |
@@ -18,6 +18,8 @@ import math
 
 from torch import nn
 
+from hyena.modules.filters import ImplicitFilter
+
 
 def initialise(model: nn.Module, layers: int, std: float) -> None:
     """Draw the table's first four rows, in place; `layers` is the number of blocks."""
@@ -29,3 +31,7 @@ def initialise(model: nn.Module, layers: int, std: float) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=std)
+    for module in model.modules():
+        if isinstance(module, ImplicitFilter) and module.config.init_std is not None:
+            for linear in [*module.layers, module.out]:
+                nn.init.normal_(linear.weight, std=module.config.init_std)

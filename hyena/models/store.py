@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hyena.configs.files import read_json
+from hyena.configs.files import newer, read_json
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.modules.precision import Float32Module
+from hyena.version import __version__
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -29,11 +30,25 @@ INDEX = "model.safetensors.index.json"
 FORMAT = "hyena"
 VERSION = 1
 SHARD_BYTES = 4 * 2**30
+RUN_CHECKPOINTS = "checkpoints"
+"""Where a training run keeps its checkpoints, each a saved model in a directory `step-00000600`."""
 
 
 def is_native(directory: Path) -> bool:
     """Whether the directory's config.json says that it is ours."""
     return (directory / CONFIG).is_file() and read_json(directory / CONFIG).get("format") == FORMAT
+
+
+def run_checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints of a training run, the newest last; none where the directory is no run."""
+    return sorted(path for path in (directory / RUN_CHECKPOINTS).glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name))
+
+
+def resolve(directory: Path) -> Path:
+    """Where a directory's model is: in it, or, of a run that is not finished, in its newest checkpoint."""
+    if not (directory / CONFIG).exists() and (checkpoints := run_checkpoints(directory)):
+        return checkpoints[-1]
+    return directory
 
 
 def remove(directory: Path) -> None:
@@ -65,11 +80,13 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
         "model": model.config.to_dict() | ({} if tokenizer is None else {"tokenizer": f"file:{tokenizer.name}"}),
     }
     config["save_id"] = _identity(config, tensors)
+    config["hyena_version"] = __version__
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory, config, _shards(tensors, shard_bytes), tokenizer)
-    except OSError as error:
-        raise HyenaError(f"cannot save to {directory}: {error.strerror or error}; choose another directory") from None
+    except (OSError, SafetensorError) as error:  # a full disk is either, depending on which file meets it
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise HyenaError(f"cannot save to {directory}: {reason}; make room or choose another directory") from None
 
 
 def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None) -> None:
@@ -155,8 +172,13 @@ def read(directory: Path) -> Saved:
     if values.get("format") != FORMAT:
         raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
     if values.get("format_version") != VERSION:
-        raise HyenaError(f"{file} has format version {values.get('format_version')!r}, this hyena reads {VERSION}: update")
-    config = ModelConfig.from_dict(values.get("model", {}), f"{file}: model")
+        raise HyenaError(
+            f"{file} has format version {values.get('format_version')!r}, this hyena reads {VERSION}: update hyena"
+        )
+    try:
+        config = ModelConfig.from_dict(values.get("model", {}), f"{file}: model")
+    except HyenaError as error:
+        raise HyenaError(f"{error}{newer(values.get('hyena_version'))}") from None
     spec = config.tokenizer or ""
     tokenizer = directory / spec.removeprefix("file:") if spec.startswith("file:") else None
     tensors = read_weights(directory, values.get("save_id"))
@@ -165,6 +187,15 @@ def read(directory: Path) -> Saved:
 
 def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Give a model built on the meta device its tensors; every name and shape must fit, or `HyenaError` names what does not."""
+    check_fit(model, tensors, source)
+    model.load_state_dict(tensors, assign=True)
+    for module in model.modules():
+        if isinstance(module, Float32Module):
+            module.widen()
+
+
+def check_fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Raise `HyenaError` naming the tensors that a model lacks, does not know or has in another shape."""
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
@@ -173,10 +204,6 @@ def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> N
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, the configuration says {tuple(wanted[name].shape)}"
             raise HyenaError(f"{source}: {name} has shape {shapes}")
-    model.load_state_dict(tensors, assign=True)
-    for module in model.modules():
-        if isinstance(module, Float32Module):
-            module.widen()
 
 
 def _some(names: list[str]) -> str:

@@ -1,27 +1,36 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Ctrl-C and SIGTERM between two steps instead of in the middle of one."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
-    """While entered, the first Ctrl-C sets `requested`; the second acts as it always does, at once."""
+    """While entered, the first Ctrl-C or SIGTERM is kept in `signal`; the second acts as it always does, at once."""
 
-    requested = False
+    signal: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether one came."""
+        return self.signal is not None
 
     def __enter__(self) -> "Interrupt":
-        """Take SIGINT over; only the main thread may, elsewhere nothing changes."""
+        """Take the signals over; only the main thread may, elsewhere nothing changes."""
         self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._request)
+        self._before = {number: signal.signal(number, self._request) for number in _SIGNALS} if self._main else {}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Give SIGINT back."""
-        if self._main:
-            signal.signal(signal.SIGINT, self._before)
+        """Give the signals back."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._before)
+        self.signal = number
+        self._give_back()

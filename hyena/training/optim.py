@@ -1,6 +1,4 @@
-"""Parameter groups and the learning-rate schedule."""
-
-import math
+"""Parameter groups, each with its own rate and decay, and the optimiser over them."""
 
 import torch
 from torch import nn
@@ -14,7 +12,7 @@ from hyena.modules.short_conv import ShortConv
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict]:
     """Every parameter in exactly one group: `decay` (matrices), `plain` (norms, biases, skips, short taps), `filter`.
 
-    Filters are smooth functions of position that weight decay would flatten; the published trainings exempt them too.
+    Filters are smooth functions of position that weight decay would flatten; by default they have none, as published.
     Each group carries its `peak` rate, which the schedule scales.
     """
     filters = {id(p) for m in model.modules() if isinstance(m, ImplicitFilter) for p in m.parameters()}
@@ -28,12 +26,13 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict]:
         else:
             named["plain"].append(parameter)
     peaks = {"filter": config.filter_lr or config.lr}
+    decays = {"decay": config.weight_decay, "filter": config.filter_weight_decay}
     return [
         {
             "name": name,
             "params": parameters,
             "peak": peaks.get(name, config.lr),
-            "weight_decay": config.weight_decay if name == "decay" else 0.0,
+            "weight_decay": decays.get(name, 0.0),
         }
         for name, parameters in named.items()
         if parameters
@@ -45,16 +44,17 @@ def optimizer_for(model: Model, config: OptimizerConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 
-def rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """The fraction of the peak rate at a step from 0 on: a linear rise over `warmup`, then a cosine down to `floor`."""
-    rise = round(config.warmup * steps)
-    if step < rise:
-        return (step + 1) / rise
-    progress = (step - rise) / max(1, steps - 1 - rise)
-    return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
 def set_rate(optimizer: torch.optim.Optimizer, fraction: float) -> None:
     """Set each group's rate to a fraction of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * fraction
+
+
+def describe(optimizer: torch.optim.Optimizer) -> list[str]:
+    """A line a group: what is in it and how it is updated."""
+    names = {"decay": "weight matrices", "plain": "norms, biases, skips, short filters", "filter": "implicit filters"}
+    return [
+        f"{names[group['name']]}: {sum(p.numel() for p in group['params']):,} numbers in {len(group['params'])} tensors, "
+        f"rate {group['peak']:g}, weight decay {group['weight_decay']:g}"
+        for group in optimizer.param_groups
+    ]

@@ -1,59 +1,94 @@
-"""What a run leaves on disk beside its model: metrics.jsonl, the state to resume from, the loss curve."""
+"""What a run leaves on disk beside its checkpoints: run.toml, metrics.jsonl, timing.jsonl, environment.json.
+
+metrics.jsonl holds what follows from the configuration alone, so that equal runs have equal files; what the clock says is in
+timing.jsonl, and what the run was computed with in environment.json.
+"""
 
 import json
 import os
+import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hyena.configs.files import read_json, to_dict
+from hyena.configs.files import read_json, read_toml, write_toml
+from hyena.configs.runs import resolved
 from hyena.configs.training import RunConfig
 from hyena.errors import HyenaError
 from hyena.models import store
+from hyena.training import saves
+from hyena.training.files import write_atomically
+from hyena.version import __version__
 
-RUN, METRICS, STATE, CURVE = "run.json", "metrics.jsonl", "resume.pt", "loss.png"
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call write(temporary path), then move the file to its place: it is whole or as it was before."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+RUN, METRICS, TIMING, ENVIRONMENT, TOKENS = "run.toml", "metrics.jsonl", "timing.jsonl", "environment.json", "tokens"
+_OWN = (METRICS, TIMING, ENVIRONMENT, "loss.png")
+# What may differ between the parts of one run: where things are, and how often it is saved. The data is the tokens that the run
+# has kept, wherever its files are now.
+_FREE = ("directory", "training.device", "training.save_every", "training.keep", "data.files", "data.valid_files", "hyena")
 
 
-def begin(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> None:
-    """Make the directory and write run.json; refuse to mix two runs in one directory."""
-    values = json.loads(json.dumps(to_dict(config)))
+def check(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> bool:
+    """Whether a run in the directory is to be gone on with; `HyenaError` where two runs would mix. Nothing is written."""
     file = directory / RUN
     if resume and overwrite:
         raise HyenaError("resume and overwrite exclude each other: --resume goes on with the run, --overwrite replaces it")
-    if resume:
-        if not (directory / STATE).is_file():
-            raise HyenaError(f"{directory} holds no state to resume from: start the run without --resume")
-        changed = _differences(read_json(file), values)
+    if resume and file.exists():
+        changed = _differences(read_toml(file), resolved(config))
         if changed:
             raise HyenaError(f"{directory} was started with another configuration ({changed}): resume with the same one")
-        return
-    if not file.exists() and any(path.exists() for path in store.files(directory)) and not store.is_native(directory):
+        return True
+    if any(path.exists() for path in store.files(directory)) and not store.is_native(directory):
         raise HyenaError(f"{directory} holds another program's model: name another directory")
-    if not overwrite and (file.exists() or store.is_native(directory)):
+    if not overwrite and (file.exists() or store.is_native(directory) or saves.saved(directory)):
         raise HyenaError(f"{directory} already holds a run: go on with --resume, replace it with --overwrite, or name another")
+    return False
+
+
+def begin(directory: Path, config: RunConfig, tokens: Path | None) -> None:
+    """Replace what an earlier run left: its files go, the new run's tokens take their place, run.toml comes last.
+
+    A directory without run.toml holds no run, so a crash in the middle leaves nothing that could be taken for one.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / RUN).unlink(missing_ok=True)
         store.remove(directory)
-        for name in (METRICS, STATE, CURVE):
+        saves.remove(directory)
+        for name in _OWN:
             (directory / name).unlink(missing_ok=True)
-        write_atomically(file, lambda part: part.write_text(json.dumps(values, indent=1) + "\n"))
+        shutil.rmtree(directory / TOKENS, ignore_errors=True)
+        if tokens is not None:
+            os.replace(tokens, directory / TOKENS)
+        write_atomically(directory / ENVIRONMENT, lambda part: part.write_text(json.dumps(environment(), indent=1) + "\n"))
+        write_atomically(directory / RUN, lambda part: write_toml(part, resolved(config)))
     except OSError as error:
         raise HyenaError(f"cannot write to {directory}: {error.strerror or error}; choose another directory") from None
 
 
+def environment() -> dict[str, Any]:
+    """What the last bits of a run depend on beside its configuration."""
+    return {
+        "hyena": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def changed_environment(directory: Path) -> str:
+    """What is different from when the run began, as one line; empty where nothing is."""
+    file = directory / ENVIRONMENT
+    changed = _differences(read_json(file), environment()) if file.exists() else ""
+    return f"not bit for bit the run that began ({changed})" if changed else ""
+
+
 def _differences(before: Any, now: Any, where: str = "") -> str:
     """The keys whose values differ, as `key: before, now now`."""
+    if where in _FREE:
+        return ""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(before.keys() | now.keys())
         found = (_differences(before.get(key), now.get(key), f"{where}.{key}" if where else key) for key in keys)
@@ -61,68 +96,30 @@ def _differences(before: Any, now: Any, where: str = "") -> str:
     return "" if before == now else f"{where}: {before!r} then, {now!r} now"
 
 
-def log(directory: Path, values: dict[str, Any]) -> None:
-    """Append a line to metrics.jsonl."""
-    with (directory / METRICS).open("a") as file:
-        file.write(json.dumps(values) + "\n")
+def log(directory: Path, values: dict[str, Any], timing: dict[str, Any]) -> None:
+    """Append a line to metrics.jsonl and one to timing.jsonl, and bring them to disk before a checkpoint can follow."""
+    for name, line in ((METRICS, values), (TIMING, timing)):
+        with (directory / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def read_metrics(directory: Path) -> list[dict[str, Any]]:
+def read_metrics(directory: Path, name: str = METRICS) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
-    file = directory / METRICS
-    lines = file.read_text().splitlines() if file.exists() else []
-    if lines and not lines[-1].endswith("}"):
-        lines.pop()  # cut short by a crash
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in _lines(directory / name)]
 
 
-def save_state(directory: Path, state: dict[str, Any]) -> None:
-    """Write the state to resume from, whole or not at all."""
-    write_atomically(directory / STATE, lambda part: torch.save(state, part))
+def _lines(file: Path) -> list[str]:
+    """The whole lines of a file; a last one that a crash cut short is left out."""
+    return [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")] if file.exists() else []
 
 
-def load_state(directory: Path) -> dict[str, Any]:
-    """Read it back, and cut from metrics.jsonl the lines of steps after it, which will be run again."""
-    file = directory / STATE
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or "step" not in state:
-            raise ValueError("it is not a run's state")
-    except Exception as error:  # torch raises a different class for each way a file can be broken
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise HyenaError(f"{file} is not whole ({reason}): start the run again with --overwrite") from None
-    kept = [line for line in read_metrics(directory) if line["step"] <= state["step"]]
-    text = "".join(json.dumps(line) + "\n" for line in kept)
-    write_atomically(directory / METRICS, lambda part: part.write_text(text))
-    return state
-
-
-def draw_curve(directory: Path) -> Path | None:
-    """Draw metrics.jsonl as loss.png; None where matplotlib (the extra `report`) is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    lines = read_metrics(directory)
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for key, label, style in (("loss", "training", "-"), ("valid_nats_per_token", "held out", "o-")):
-        points = [(line["step"], line[key]) for line in lines if key in line]
-        if points:
-            colour, width = ("#9db4c0", 1.2) if key == "loss" else ("#c8553d", 2.0)
-            axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=width, markersize=4, label=label)
-    valid = [line["valid_nats_per_token"] for line in lines if "valid_nats_per_token" in line]
-    if valid:
-        axes.annotate(f"{valid[-1]:.3f}", (max(line["step"] for line in lines), valid[-1]), xytext=(-4, 8),
-                      textcoords="offset points", ha="right", color="#c8553d")  # fmt: skip
-    axes.set(
-        xlabel="step",
-        ylabel="nats per token",
-    )
-    axes.set_title(directory.name, parse_math=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    write_atomically(directory / CURVE, lambda part: FigureCanvasAgg(figure).print_png(part))
-    return directory / CURVE
+def cut(directory: Path, step: int) -> float:
+    """Cut the lines of steps after `step`, which will be run again; returns the seconds that the run had taken by then."""
+    for name in (METRICS, TIMING):
+        lines = _lines(directory / name)
+        kept = "".join(line for line in lines if json.loads(line)["step"] <= step)
+        write_atomically(directory / name, lambda part, kept=kept: part.write_text(kept))  # type: ignore[misc]
+    timing = read_metrics(directory, TIMING)
+    return timing[-1]["seconds"] if timing else 0.0

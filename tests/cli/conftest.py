@@ -11,7 +11,7 @@ import torch
 
 from hyena.cli import main
 from hyena.models import Classifier, LanguageModel
-from hyena.training import record
+from hyena.training import loop
 from tests.helpers import unchecked
 from tests.training.runs import MODEL, TEXT
 
@@ -49,7 +49,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the loss curve out, which takes longer than a tiny run."""
-    monkeypatch.setattr(record, "draw_curve", lambda _: None)
+    monkeypatch.setattr(loop, "draw_curve", lambda _: None)
 
 
 TOML = """\

@@ -2,27 +2,29 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hyena
-from hyena.configs.training import RunConfig, demo
-from hyena.data import Corpus, loader
-from hyena.training import loop, record
+from hyena.configs.runs import demo
+from hyena.configs.training import RunConfig
+from hyena.data import Corpus
+from hyena.training import record, setup
 from tests.cli.conftest import Run
 
 
 @pytest.fixture
 def short_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first 20,000 letters of the text: validation on all of it takes longer than all else here."""
-    load = loop.load_corpus
+    load = setup.corpora
 
-    def beginning(*arguments: object) -> Corpus:
-        corpus = load(*arguments)
-        assert len(corpus) > 1_000_000, "the whole text comes with the package"
-        return Corpus(corpus.tokens[:20_000], corpus.tokenizer, corpus.source, corpus.notes)
+    def beginning(*arguments: Any) -> list[Corpus]:
+        whole = load(*arguments)
+        assert sum(map(len, whole)) > 1_000_000, "the whole text comes with the package"
+        return [Corpus(corpus.tokens[:10_000], corpus.tokenizer, corpus.source, corpus.notes) for corpus in whole]
 
-    monkeypatch.setattr(loop, "load_corpus", beginning)
+    monkeypatch.setattr(setup, "corpora", beginning)
 
 
 @pytest.mark.usefixtures("short_text", "undrawn")
@@ -72,4 +74,3 @@ def test_the_demonstration_is_small():
     assert config.model.beyond == "truncate", "so that it can write more than max_length"
     assert hyena.cost(config.model, 256).parameters < 2_000_000
     assert config.training.steps * config.training.batch_size * config.length < 5_000_000
-    assert loader.training_batch is loop.training_batch

@@ -1,6 +1,5 @@
 """`hyena train`: a file, changes on the command line, presets, resuming, Ctrl-C."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,11 +10,11 @@ import pytest
 
 import hyena
 from hyena.cli.train import configuration
-from hyena.configs.files import read_json, read_toml
-from hyena.configs.training import run_config
-from hyena.training import record
+from hyena.configs.files import read_toml
+from hyena.configs.runs import run_config
+from hyena.training import record, saves
 from tests.cli.conftest import Run, write_toml
-from tests.training.runs import assert_same_weights, before_step
+from tests.training.runs import assert_same_weights, before_step, saved_step
 
 
 def steps_of(directory: Path) -> list[int]:
@@ -51,7 +50,7 @@ def test_changes_on_the_command_line(run: Run, tmp_path: Path):
     line = f"--training.steps 2 --model.pattern HA --model.mixers.H.order 3 --optimizer.filter-lr 1e-3 --directory {tmp_path}/x"
     line += f" --data.files {path.parent}/text.txt {other} --model.no-tied --model.beyond extend --model.mlp-width None"
     assert run("train", path, *line.split(" ")).status == 0
-    values = read_json(tmp_path / "x/run.json")
+    values = read_toml(tmp_path / "x/run.toml")
     assert values["training"]["steps"] == 2
     assert values["training"]["batch_size"] == 2, "from the file"
     assert values["optimizer"] | {"lr": 1e-2, "filter_lr": 1e-3} == values["optimizer"]
@@ -110,7 +109,7 @@ def test_resume_and_overwrite(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         before_step(patch, 3, lambda _: signal.raise_signal(signal.SIGINT))
         status, out, err = run("train", path)
     assert (status, out) == (130, "")
-    assert "stopped after step 3 and saved; go on with --resume" in err
+    assert "stopped by SIGINT after step 3 and saved; go on with --resume" in err
     assert steps_of(tmp_path / "run") == [1, 2, 3]
 
     status, _, err = run("train", path)
@@ -132,8 +131,9 @@ def test_resume_and_overwrite(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert steps_of(tmp_path / "run") == [1, 2]
 
 
-def test_ctrl_c_as_a_process(tmp_path: Path):
-    """A real signal from outside: the step in hand is finished and saved, and the status is a shell's for SIGINT."""
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_to_a_process(name: str, status: int, tmp_path: Path):
+    """A real signal from outside: the step in hand is finished and saved, and the status is a shell's for it."""
     path = write_toml(tmp_path)
     command = [sys.executable, "-m", "hyena", "train", str(path), "--training.log-every", "5"]
     command += [word for name in ("steps", "save-every", "valid-every") for word in (f"--training.{name}", "1000000")]
@@ -142,23 +142,27 @@ def test_ctrl_c_as_a_process(tmp_path: Path):
         until = time.monotonic() + 120
         while not (tmp_path / "run/metrics.jsonl").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         out, err = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert out == ""
-    assert err.count("\n") == 1
-    state = record.load_state(tmp_path / "run")
-    assert err == f"stopped after step {state['step']} and saved; go on with --resume\n"
-    assert steps_of(tmp_path / "run")[-1] == state["step"]
-    assert not list((tmp_path / "run").glob(".*"))
-    model = hyena.load(tmp_path / "run")
-    assert all(bool((state["model"][name] == tensor).all()) for name, tensor in model.state_dict().items())
+    step = saved_step(tmp_path / "run")
+    assert err.splitlines()[-1] == f"stopped by {name} after step {step} and saved; go on with --resume"
+    assert steps_of(tmp_path / "run")[-1] == step
+    assert not list((tmp_path / "run").rglob(".*"))
+    # An unfinished run's directory stands for its newest checkpoint.
+    assert_same_weights(tmp_path / "run", saves.path_of(tmp_path / "run", step))
 
 
-def test_the_run_file_is_json_that_anyone_can_read(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(record, "draw_curve", lambda _: None)
-    run("train", write_toml(tmp_path), "--training.steps", "1")
-    values = json.loads((tmp_path / "run/run.json").read_text())
-    assert set(values) == {"directory", "model", "data", "optimizer", "training"}
+def test_the_run_file_starts_the_same_run(run: Run, tmp_path: Path):
+    run("train", write_toml(tmp_path), "--training.steps", "1", "--optimizer.clip", "0.5")
+    values = read_toml(tmp_path / "run/run.toml")
+    assert set(values) == {"hyena", "directory", "model", "data", "optimizer", "training"}
+    for place in ("run", "run/run.toml"):
+        config = configuration(str(tmp_path / place), [])
+        assert (config.training.steps, config.optimizer.clip) == (1, 0.5)
+    status, _, err = run("train", tmp_path / "run", "--resume")
+    assert status == 0
+    assert f"resuming {tmp_path}/run at step 1" in err

@@ -12,7 +12,7 @@ from tests.helpers import refused
 
 FILTER = ImplicitFilterConfig(
     features=5, width=7, inner_layers=1, frequency=2.5, train_features=True, window="none", decay_target=0.1, fast_decay=0.2,
-    slow_decay=2.0, shift=0.05, channel_norm=True,
+    slow_decay=2.0, shift=0.05, channel_norm=True, init_std=0.1,
 )  # fmt: skip
 HYENA = HyenaConfig(
     order=3, short_taps=4, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER

@@ -7,8 +7,8 @@ import pytest
 
 import hyena
 from hyena.cli.train import configuration
-from hyena.configs.training import demo
-from hyena.training import record, train
+from hyena.configs.runs import demo
+from hyena.training import loop, train
 from tests.house.sources import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
@@ -23,7 +23,7 @@ def test_there_are_examples_of_text_and_of_dna(monkeypatch: pytest.MonkeyPatch):
 def test_an_example_trains(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As it stands, but narrower, shorter, and validated on less."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(record, "draw_curve", lambda _: None)
+    monkeypatch.setattr(loop, "draw_curve", lambda _: None)
     config = configuration(str(path), [])
     assert all((ROOT / file).is_file() for file in config.data.files + config.data.valid_files)
     small = {"--training.steps": 2, "--training.batch-size": 2, "--model.width": 16, "--data.valid-fraction": 0.02}

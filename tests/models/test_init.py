@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from hyena.configs.mixers import HyenaConfig, Mixers
+from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 from hyena.models import Classifier, LanguageModel
 from tests import tolerances
@@ -71,3 +71,12 @@ def test_a_seed_gives_the_same_model():
         torch.manual_seed(7)
         models.append(LanguageModel(ModelConfig("HA", 16, 10)).state_dict())
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_a_filters_own_deviation_goes_before():
+    filter = ImplicitFilterConfig(features=65, width=64, init_std=0.3)
+    model = LanguageModel(ModelConfig("H", 96, 50, init_std=STD, mixers=Mixers(H=HyenaConfig(filter=filter))))
+    mixer = model.backbone.blocks[0].mixer
+    for linear in [*mixer.filter.layers, mixer.filter.out]:
+        assert_close_to(linear.weight.std().item(), 0.3, linear.weight.numel(), "filter")
+    assert_close_to(mixer.in_proj.weight.std().item(), STD, mixer.in_proj.weight.numel(), "in_proj")

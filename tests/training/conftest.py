@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hyena.training import record
+from hyena.training import loop
 from tests.training.runs import TEXT
 
 
@@ -19,7 +19,7 @@ def text(tmp_path: Path) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the loss curve out, which takes longer than a tiny run."""
-    monkeypatch.setattr(record, "draw_curve", lambda _: None)
+    monkeypatch.setattr(loop, "draw_curve", lambda _: None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import hyena
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 from hyena.configs.training import DataConfig, OptimizerConfig, RunConfig, TrainingConfig
-from hyena.training import Progress, loop
+from hyena.training import Progress, saves, step
 
 TEXT = 20 * "the quick brown fox jumps over the lazy dog. "
 SMALL = Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=5, width=8)))
@@ -33,6 +33,17 @@ def tiny(directory: Path, file: Path, **changes: Any) -> RunConfig:
         part = next(key for key, config in parts.items() if hasattr(config, name))
         parts[part] = replace(parts[part], **{name: value})
     return RunConfig(directory=str(directory), **parts)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a run by its path, but what the clock says."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files if path.name != "timing.jsonl"}
+
+
+def saved_step(directory: Path) -> int:
+    """The step of a run's newest checkpoint."""
+    return saves.saved(directory)[-1]
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -55,7 +66,7 @@ def ctrl_c(at: int) -> Callable[[Progress], None]:
 
 def before_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[torch.optim.Optimizer], None]) -> None:
     """Do something to the run when its step `number` (from 1 on) begins, counted over all runs of the test from here on."""
-    set_rate, calls = loop.set_rate, [0]
+    set_rate, calls = step.set_rate, [0]
 
     def with_act(optimizer: torch.optim.Optimizer, fraction: float) -> None:
         calls[0] += 1
@@ -63,4 +74,4 @@ def before_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[tor
             act(optimizer)
         set_rate(optimizer, fraction)
 
-    monkeypatch.setattr(loop, "set_rate", with_act)
+    monkeypatch.setattr(step, "set_rate", with_act)

@@ -12,7 +12,8 @@ from hyena.configs.model import ModelConfig
 from hyena.configs.training import OptimizerConfig
 from hyena.models import LanguageModel
 from hyena.modules.hyena import Hyena
-from hyena.training.optim import optimizer_for, rate, set_rate
+from hyena.training.optim import optimizer_for, set_rate
+from hyena.training.schedule import rate
 from tests.helpers import unchecked
 
 SYMBOLS, LENGTH = 8, 16

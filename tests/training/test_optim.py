@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.training import OptimizerConfig
 from hyena.models import Classifier, LanguageModel
-from hyena.training.optim import optimizer_for, parameter_groups, rate, set_rate
+from hyena.training.optim import optimizer_for, parameter_groups, set_rate
+from hyena.training.schedule import rate
 from tests.training.runs import MODEL
 
 CONFIG = OptimizerConfig(lr=1e-2, filter_lr=3e-3, weight_decay=0.5)

@@ -5,21 +5,23 @@ from pathlib import Path
 import pytest
 
 from hyena.training import record
+from hyena.training.curve import draw_curve
+from hyena.training.files import write_atomically
 
 
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path):
     path = tmp_path / "file"
-    record.write_atomically(path, lambda part: part.write_text("first"))
+    write_atomically(path, lambda part: part.write_text("first"))
 
     def fail(part: Path) -> None:
         part.write_text("half of the sec")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        record.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_text() == "first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    record.write_atomically(path, lambda part: part.write_text("second"))
+    write_atomically(path, lambda part: part.write_text("second"))
     assert path.read_text() == "second"
 
 
@@ -27,7 +29,7 @@ def test_metrics_are_read_as_they_were_logged(tmp_path: Path):
     assert record.read_metrics(tmp_path) == []
     lines = [{"step": 1, "loss": 5.5}, {"step": 2, "valid_nats_per_token": 1 / 3}]
     for line in lines:
-        record.log(tmp_path, line)
+        record.log(tmp_path, line, {})
     assert record.read_metrics(tmp_path) == lines
 
 
@@ -46,8 +48,8 @@ def test_the_curve_is_drawn_from_whatever_was_logged(tmp_path: Path, lines: list
     directory = tmp_path / name
     directory.mkdir()
     for line in lines:
-        record.log(directory, line)
-    path = record.draw_curve(directory)
+        record.log(directory, line, {})
+    path = draw_curve(directory)
     assert path == directory / "loss.png"
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert sorted(p.name for p in directory.iterdir()) == ["loss.png", "metrics.jsonl"]
+    assert sorted(p.name for p in directory.iterdir()) == ["loss.png", "metrics.jsonl", "timing.jsonl"]
