@@ -1,18 +1,12 @@
-"""Which parameter is in which group, what the groups do to it, and the rate over a run."""
-
-import math
-from itertools import pairwise
+"""Which parameter is in which group, and what the groups do to it."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.training import OptimizerConfig
 from hyena.models import Classifier, LanguageModel
-from hyena.training.optim import optimizer_for, parameter_groups, set_rate
-from hyena.training.schedule import rate
+from hyena.training.optim import describe, optimizer_for, parameter_groups, set_rate
 from tests.training.runs import MODEL
 
 CONFIG = OptimizerConfig(lr=1e-2, filter_lr=3e-3, weight_decay=0.5)
@@ -80,6 +74,18 @@ def test_the_peaks_and_decays_of_the_groups():
     assert groups == {"decay": (1e-2, 0.5), "plain": (1e-2, 0.0), "filter": (3e-3, 0.0)}
     groups = {group["name"]: group["peak"] for group in parameter_groups(model, OptimizerConfig(lr=1e-2))}
     assert groups == {"decay": 1e-2, "plain": 1e-2, "filter": 1e-2}
+    decaying = OptimizerConfig(weight_decay=0.5, filter_weight_decay=0.25)
+    decays = {group["name"]: group["weight_decay"] for group in parameter_groups(model, decaying)}
+    assert decays == {"decay": 0.5, "plain": 0.0, "filter": 0.25}
+
+
+def test_the_groups_are_described_with_their_sizes_and_rates():
+    model = LanguageModel(MODEL)
+    lines = describe(optimizer_for(model, CONFIG))
+    sizes = {group["name"]: sum(p.numel() for p in group["params"]) for group in parameter_groups(model, CONFIG)}
+    assert f"weight matrices: {sizes['decay']:,} numbers in 5 tensors, rate 0.01, weight decay 0.5" in lines
+    assert f"implicit filters: {sizes['filter']:,} numbers in 8 tensors, rate 0.003, weight decay 0" in lines
+    assert len(lines) == 3
 
 
 def test_without_a_gradient_weight_matrices_shrink_and_nothing_else_moves():
@@ -111,31 +117,3 @@ def test_a_group_moves_at_its_own_rate():
     for name, parameter in model.named_parameters():
         moved = (before[name] - parameter.detach()).mean().item()
         assert moved == pytest.approx(3e-4 if ".filter." in name else 1e-3), name
-
-
-def test_the_rate_by_hand():
-    config = OptimizerConfig(warmup=0.3, floor=0.2)
-    rates = [rate(step, 10, config) for step in range(10)]
-    cosine = [0.2 + 0.8 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(7)]
-    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, *cosine])
-    assert cosine[0] == 1.0
-
-
-@given(st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
-def test_the_rate_rises_to_the_peak_and_falls_to_the_floor(steps: int, warmup: float, floor: float):
-    config = OptimizerConfig(warmup=warmup, floor=floor)
-    rates = [rate(step, steps, config) for step in range(steps)]
-    rise = round(warmup * steps)
-    assert rates[0] == pytest.approx(1 / max(1, rise))
-    assert max(rates) == pytest.approx(1.0)
-    assert all(a < b for a, b in pairwise(rates[:rise]))
-    assert all(a >= b for a, b in pairwise(rates[rise:]))
-    assert all(0 < value <= 1 for value in rates[:rise])
-    assert all(floor - 1e-12 <= value <= 1 for value in rates[rise:])
-    if steps - rise > 1:
-        assert rates[-1] == pytest.approx(floor)
-
-
-def test_a_run_of_one_step_runs_at_the_peak():
-    assert rate(0, 1, OptimizerConfig()) == 1.0
-    assert rate(0, 1, OptimizerConfig(warmup=1.0)) == 1.0
