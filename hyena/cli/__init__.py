@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a language model: hyena train CONFIG.toml [--key value ...]",
     "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
+    "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
 }
 
@@ -20,7 +21,7 @@ usage: hyena COMMAND [options]      (hyena COMMAND --help tells each command's)
 
 Long-convolution sequence models: train, save, load, generate, reproduce the published ones.
 
-{chr(10).join(f"  {name:<10} {what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<12} {what}" for name, what in COMMANDS.items())}
 
   --help     this text
   --version  the version
