@@ -4,7 +4,6 @@ The way from disk to batch: `load_corpus(paths, load_tokenizer("dna"))`, `.split
 `evaluation_windows` on the `.tokens`. Nothing here knows a model or a device, and nothing is downloaded.
 """
 
-from hyena.data.corpora import corpora
 from hyena.data.corpus import Corpus, load_corpus
 from hyena.data.fasta import Record, is_fasta, read_fasta, to_acgtn
 from hyena.data.files import open_bytes, read_bytes
@@ -19,7 +18,6 @@ __all__ = [
     "FileTokenizer",
     "Record",
     "Tokenizer",
-    "corpora",
     "evaluation_windows",
     "is_fasta",
     "load_corpus",
