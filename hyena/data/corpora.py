@@ -13,7 +13,7 @@ from hyena.data.reader import Report
 from hyena.data.shards import open_prepared, open_tokens, prepare, read_index
 from hyena.data.sources import find_sources, identity, is_prepared
 from hyena.data.tokenizers import DNATokenizer, Tokenizer
-from hyena.data.tokens import TokenArray, cut, Tokens
+from hyena.data.tokens import TokenArray, Tokens, cut
 from hyena.errors import HyenaError
 
 Paths = Sequence[str | Path]

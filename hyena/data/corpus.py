@@ -133,7 +133,7 @@ def read_corpus(paths: Sequence[str | Path], tokenizer: Tokenizer, policy: Polic
     sources, notes = find_sources(paths)
     reader = Reader(sources, tokenizer, policy)
     content = bytearray()  # grows in place: joining pieces at the end would take twice the memory
-    contents = collect(reader, sources, lambda ids: content.extend(memoryview(ids).cast("B")))
+    contents = collect(reader, sources, lambda ids: content.extend(ids.tobytes()))
     tokens = np.frombuffer(content, reader.dtype)
     return Corpus(tokens, tokenizer, name_of(sources), (*notes, *reader.notes()), contents)
 

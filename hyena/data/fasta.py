@@ -78,6 +78,7 @@ def read_parts(path: str | Path, advance: Callable[[int], None] | None = None) -
                 words = text[1:].decode("utf-8", errors="replace").split(maxsplit=1)
                 name, description = (*words, "", "")[:2]
                 header, filled = Header(name, description.rstrip(), number), False
+                yield header, b""  # says that the record before is complete
             elif header is None:
                 raise HyenaError(f"{path}, line {number}: text before the first '>'; FASTA starts with a header line")
             elif strange := text.translate(None, _LETTERS):
@@ -99,7 +100,7 @@ def _check_filled(path: str | Path, header: Header | None, filled: bool) -> None
 
 
 def _runs(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(number of the first line, text): a header line, or lines of sequence joined. Whatever is no letter comes line by line."""
+    """(number of the first line, text): a header line, or lines of sequence joined; lines with anything else one by one."""
     number = 1
     while block := file.read(_BLOCK):
         block += file.readline()

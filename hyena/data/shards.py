@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -41,7 +41,8 @@ class Shards:
         self._capacity = shard_bytes // dtype.itemsize
         if self._capacity < 1:
             raise HyenaError(f"shard_bytes is {shard_bytes}; pass at least {dtype.itemsize}, such as {SHARD_BYTES}")
-        self._directory, self._file = directory, None
+        self._directory = directory
+        self._file: BinaryIO | None = None
         self.counts: list[int] = []
 
     def write(self, ids: np.ndarray) -> None:

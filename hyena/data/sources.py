@@ -132,9 +132,7 @@ def _kind(path: Path) -> Kind:
     if head.startswith(b"@"):
         with reading(path) as file:
             if _is_fastq(file):
-                raise HyenaError(
-                    f"{path} is FASTQ, which is not read; convert it to FASTA, such as with seqtk seq -a, once its reads are checked"
-                )
+                raise HyenaError(f"{path} is FASTQ, which is not read; convert its reads to FASTA, such as with seqtk seq -a")
     return "text"
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -72,9 +72,9 @@ def cut(tokens: TokenArray, start: int, stop: int) -> TokenArray:
     return tokens.part(start, stop) if isinstance(tokens, Tokens) else tokens[start:stop]
 
 
-def digest_of(pieces: Sequence[np.ndarray] | Iterator[np.ndarray]) -> str:
+def digest_of(pieces: Iterable[np.ndarray]) -> str:
     """The digest of tokens given piece by piece: SHA-256 of their dtype and of their little-endian bytes."""
-    digest: hashlib._Hash | None = None
+    digest = None
     for piece in pieces:
         digest = digest or new_digest(piece.dtype)
         digest.update(little_endian(piece))
@@ -86,6 +86,6 @@ def new_digest(dtype: np.dtype) -> "hashlib._Hash":
     return hashlib.sha256(f"u{dtype.itemsize}:".encode())
 
 
-def little_endian(piece: np.ndarray) -> np.ndarray:
-    """The tokens with the byte order that they have on disk; on most machines the array itself."""
-    return np.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("<"))
+def little_endian(piece: np.ndarray) -> bytes:
+    """The tokens as they are on disk."""
+    return piece.astype(piece.dtype.newbyteorder("<"), copy=False).tobytes()
