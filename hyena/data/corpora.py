@@ -7,13 +7,13 @@ from pathlib import Path
 
 from hyena.configs.data import DataConfig, Policy
 from hyena.configs.files import nearest
-from hyena.data.corpus import LISTED, Contents, Corpus, join, read_corpus
+from hyena.data.corpus import LISTED, Contents, Corpus, Span, join, read_corpus
 from hyena.data.dna import check_policy
 from hyena.data.reader import Report
 from hyena.data.shards import open_prepared, open_tokens, prepare, read_index
 from hyena.data.sources import find_sources, identity, is_prepared
 from hyena.data.tokenizers import DNATokenizer, Tokenizer
-from hyena.data.tokens import TokenArray, Tokens, cut
+from hyena.data.tokens import Tokens
 from hyena.errors import HyenaError
 
 Paths = Sequence[str | Path]
@@ -93,25 +93,29 @@ def hold_out_records(corpus: Corpus, names: Sequence[str]) -> tuple[Corpus, Corp
                 f"valid_records names {name!r} and no FASTA record of {corpus.source} is called so{nearest(name, known)}"
             )
     held = [span.fasta and span.name in set(names) for span in spans]
-    parts: dict[bool, list[TokenArray]] = {False: [], True: []}
-    for value in (False, True):
-        mine = [i for i in range(len(spans)) if held[i] is value]
-        for i, following in zip(mine, [*mine[1:], None], strict=True):
-            # Up to the next document, so that the border behind it comes along; the last one ends with itself.
-            end = spans[i].start + spans[i].tokens if following is None else spans[i + 1].start
-            parts[value].append(cut(corpus.tokens, spans[i].start, end))
-    training, held_out = (
-        Corpus(_joined(parts[value]), corpus.tokenizer, corpus.source, corpus.notes) for value in (False, True)
-    )
-    if min(len(training), len(held_out)) < 2:
+    tokens = corpus.tokens if isinstance(corpus.tokens, Tokens) else Tokens([corpus.tokens], contents.digest)
+    training, held_out = (_documents(tokens, spans, [h is value for h in held]) for value in (False, True))
+    if training is None or min(len(training), len(held_out or ())) < 2:
         raise HyenaError(
             f"holding out {', '.join(names)} of {corpus.source} leaves a part with fewer than 2 tokens; name fewer"
         )
-    return training, held_out
+    notes = corpus.notes
+    return Corpus(training, corpus.tokenizer, corpus.source, notes), Corpus(held_out, corpus.tokenizer, corpus.source, notes)
 
 
-def _joined(parts: list[TokenArray]) -> TokenArray:
-    return parts[0] if len(parts) == 1 else Tokens.join(parts)
+def _documents(tokens: Tokens, spans: Sequence[Span], taken: Sequence[bool]) -> Tokens | None:
+    """The documents that are taken, each with the border behind it but the last; None where none is."""
+    ranges: list[tuple[int, int]] = []
+    for i, span in enumerate(spans):
+        if taken[i]:
+            end = spans[i + 1].start if i + 1 < len(spans) else span.start + span.tokens
+            adjacent = bool(ranges) and ranges[-1][1] == span.start
+            ranges[-1:] = [(ranges[-1][0], end)] if adjacent else [*ranges[-1:], (span.start, end)]
+            last = span
+    if not ranges:
+        return None
+    ranges[-1] = ranges[-1][0], last.start + last.tokens
+    return Tokens.join([tokens.part(*places) for places in ranges])
 
 
 def _gather(paths: Paths, tokenizer: Tokenizer, policy: Policy, store: Callable[[Paths, int], Corpus]) -> Corpus:

@@ -105,7 +105,8 @@ def join(parts: Sequence[Corpus]) -> Corpus:
     listed = True
     for part in parts:
         border = _border(part, tokens[-1] if tokens else None)
-        tokens += [border, part.tokens]
+        tokens.append(border)
+        tokens.append(Tokens([part.tokens], part.contents.digest) if part.contents and not _on_disk(part) else part.tokens)
         start += len(border)
         if part.contents is not None:
             documents += [span._replace(start=span.start + start) for span in part.contents.documents]
@@ -117,6 +118,10 @@ def join(parts: Sequence[Corpus]) -> Corpus:
     contents = Contents(whole.digest, count, tuple(documents) if listed else (), tuple(sources))
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     return Corpus(whole, parts[0].tokenizer, ", ".join(part.source for part in parts), notes, contents)
+
+
+def _on_disk(part: Corpus) -> bool:
+    return isinstance(part.tokens, Tokens)
 
 
 def _border(part: Corpus, before: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The letters of DNA: what a model reads of soft-masked bases, ambiguity codes and RNA, and what is refused.
 
-Everything works on bytes, at the speed of a copy: a chromosome of 250 million letters takes about a second.
+Everything works on whole blocks of bytes, a few passes at the speed of a copy: no loop over letters.
 """
 
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def _refusal(sequence: bytes, place: int, first: int) -> str:
     where = f"{name} at position {place + first} (the first is 1)"
     sample = sequence[max(0, place - 5000) : place + 5000].upper()
     odd = len(sample.translate(None, _BASES)) / len(sample)
-    if odd > 0.3 and set(sample) & set(_PROTEIN):
+    if len(sample) >= 20 and odd > 0.3 and set(sample) & set(_PROTEIN):
         return f"{where} is no base, and so many others are none that this looks like protein or text; use the bytes tokenizer"
     if letter.upper() in AMBIGUOUS:
         return f"{where} is an IUPAC ambiguity code; replace such letters by N with --iupac n (the option iupac = 'n')"

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,8 +29,6 @@ from hyena.errors import HyenaError
 FORMAT, VERSION = "hyena tokens", 1
 SHARD_BYTES = 1 << 30
 TOKENIZER = "tokenizer.json"
-_FIELDS = {"tokenizer": dict, "dtype": str, "shards": list, "digest": str, "count": int, "documents": list, "sources": list}
-_FIELDS |= {"notes": list, "policy": dict, "paths": list, "source": str}
 
 
 class Shards:
@@ -125,15 +123,12 @@ def open_tokens(directory: str | Path, tokenizer: Tokenizer | None = None, verif
     directory = Path(directory)
     index = read_index(directory)
     tokenizer = _tokenizer(directory, index, tokenizer)
-    dtype = np.dtype(index["dtype"])
-    shards = [_map(directory / shard_name(i), count, dtype) for i, count in enumerate(index["shards"])]
+    shards = [_map(directory / shard_name(i), count, index["dtype"]) for i, count in enumerate(index["shards"])]
     if verify and (found := digest_of(block for shard in shards for block in _blocks(shard))) != index["digest"]:
         raise HyenaError(
             f"the tokens in {directory} have the digest {found[:12]} and not {index['digest'][:12]}; prepare them again"
         )
-    documents = tuple(Span(*values) for values in index["documents"])
-    sources = tuple(SourceFile(*values) for values in index["sources"])
-    contents = Contents(index["digest"], index["count"], documents, sources)
+    contents = Contents(index["digest"], index["count"], tuple(index["documents"]), tuple(index["sources"]))
     return Corpus(Tokens(shards, index["digest"]), tokenizer, index["source"], tuple(index["notes"]), contents)
 
 
@@ -157,10 +152,47 @@ def read_index(directory: Path) -> dict[str, Any]:
     version = index.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise HyenaError(f"{directory} is of version {version!r} and this program reads up to {VERSION}; update hyena")
-    for key, kind in _FIELDS.items():
-        if not isinstance(index.get(key), kind):
-            raise HyenaError(f"{directory / INDEX} is damaged: {key} is {index.get(key)!r:.40}; prepare the files again")
+    key = ""
+    try:
+        for key, read in _FIELDS.items():
+            index[key] = read(index[key])
+    except (KeyError, TypeError, ValueError):
+        raise HyenaError(f"{directory / INDEX} is damaged: {key} is {index.get(key)!r:.40}; prepare the files again") from None
     return index
+
+
+def _of(kind: type) -> Callable[[Any], Any]:
+    """Hands back a value of a type; TypeError for any other."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return read
+
+
+def _dtype(value: Any) -> np.dtype:
+    """An unsigned little-endian type by its name."""
+    if value not in ("|u1", "<u2", "<u4"):
+        raise ValueError
+    return np.dtype(value)
+
+
+# Each key of an index, and what makes its value of what JSON holds.
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "tokenizer": _of(dict),
+    "policy": _of(dict),
+    "dtype": _dtype,
+    "shards": lambda counts: [int(_of(int)(count)) for count in counts],
+    "digest": _of(str),
+    "count": _of(int),
+    "documents": lambda rows: [Span(*row) for row in rows],
+    "sources": lambda rows: [SourceFile(*row) for row in rows],
+    "notes": lambda lines: [_of(str)(line) for line in lines],
+    "paths": lambda lines: [_of(str)(line) for line in lines],
+    "source": _of(str),
+}
 
 
 def _index(tokenizer: Tokenizer, policy: Policy, dtype: np.dtype, shards: list[int], contents: Contents) -> dict[str, Any]:

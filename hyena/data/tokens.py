@@ -31,6 +31,8 @@ class Tokens:
     def join(cls, parts: Sequence["Tokens | np.ndarray"]) -> "Tokens":
         """Parts one after the other; nothing is copied."""
         several = [part if isinstance(part, Tokens) else cls([part], digest_of([part])) for part in parts]
+        if len(several) == 1:
+            return several[0]
         digest = hashlib.sha256("+".join(part.digest for part in several).encode()).hexdigest()
         return cls([segment for part in several for segment in part._segments], digest)
 
