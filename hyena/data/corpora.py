@@ -96,9 +96,7 @@ def hold_out_records(corpus: Corpus, names: Sequence[str]) -> tuple[Corpus, Corp
     tokens = corpus.tokens if isinstance(corpus.tokens, Tokens) else Tokens([corpus.tokens], contents.digest)
     training, held_out = (_documents(tokens, spans, [h is value for h in held]) for value in (False, True))
     if training is None or min(len(training), len(held_out or ())) < 2:
-        raise HyenaError(
-            f"holding out {', '.join(names)} of {corpus.source} leaves a part with fewer than 2 tokens; name fewer"
-        )
+        raise HyenaError(f"holding out {', '.join(names)} of {corpus.source} leaves fewer than 2 tokens in a part; name fewer")
     notes = corpus.notes
     return Corpus(training, corpus.tokenizer, corpus.source, notes), Corpus(held_out, corpus.tokenizer, corpus.source, notes)
 
@@ -147,9 +145,19 @@ def _kept(place: Path, paths: Paths, tokenizer: Tokenizer, policy: Policy, repor
     return corpus
 
 
+def _places(config: DataConfig, kept: Path) -> list[Path]:
+    """The directories that `corpora` keeps tokens in: one for each run of files that are not prepared."""
+    return [
+        kept / f"{name}-{number}"
+        for name, paths in (("training", config.files), ("valid", config.valid_files))
+        for number, (prepared, _) in enumerate(groupby(paths, key=lambda path: is_prepared(Path(path))))
+        if not prepared
+    ]
+
+
 def _check_paths(config: DataConfig, kept: Path | None) -> None:
     """Before anything is read: nothing twice among the files, nothing in both. Sources of tokens we hold may be gone."""
-    if kept is not None and is_prepared(kept / "training-0"):
+    if kept is not None and all(map(is_prepared, _places(config, kept))):
         return
     training = {identity(source.path): source.path for source in find_sources(config.files)[0]}
     for source in find_sources(config.valid_files)[0] if config.valid_files else ():
