@@ -62,7 +62,7 @@ class DataConfig:
     """What is trained on: text or FASTA, plain or compressed (.gz, .xz, .bz2), folders, prepared tokens; or `recall`."""
 
     files: tuple[str, ...] = ()
-    """Files, folders and prepared directories to train on, joined in this order."""
+    """Files, folders and prepared directories to train on, joined in this order; none with the table [data.recall]."""
     valid_files: tuple[str, ...] = ()
     """The same to validate on; none given: valid_records, else the last valid_fraction of the training files' tokens."""
     valid_fraction: float = 0.1

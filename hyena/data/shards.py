@@ -105,6 +105,8 @@ def prepare(
             json.dump(index, file, indent=None)
             file.flush()
             os.fsync(file.fileno())
+        if directory.exists():
+            directory.rmdir()  # it is empty; some systems rename onto no directory at all
         os.replace(part, directory)
     except OSError as error:
         raise HyenaError(f"cannot write to {directory}: {error.strerror or error}; choose another directory") from error
