@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hyena import ops as ops
     from hyena.checkpoints import load as load
     from hyena.configs import presets as presets
+    from hyena.configs.data import DataConfig as DataConfig
     from hyena.configs.mixers import AttentionConfig as AttentionConfig
     from hyena.configs.mixers import HyenaConfig as HyenaConfig
     from hyena.configs.mixers import ImplicitFilterConfig as ImplicitFilterConfig
     from hyena.configs.mixers import Mixers as Mixers
     from hyena.configs.mixers import letters as letters
     from hyena.configs.model import ModelConfig as ModelConfig
-    from hyena.configs.training import DataConfig as DataConfig
     from hyena.configs.training import OptimizerConfig as OptimizerConfig
     from hyena.configs.training import RunConfig as RunConfig
     from hyena.configs.training import TrainingConfig as TrainingConfig
@@ -50,7 +50,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Mixers": ("hyena.configs.mixers", "Mixers"),
     "letters": ("hyena.configs.mixers", "letters"),
     "ModelConfig": ("hyena.configs.model", "ModelConfig"),
-    "DataConfig": ("hyena.configs.training", "DataConfig"),
+    "DataConfig": ("hyena.configs.data", "DataConfig"),
     "OptimizerConfig": ("hyena.configs.training", "OptimizerConfig"),
     "RunConfig": ("hyena.configs.training", "RunConfig"),
     "TrainingConfig": ("hyena.configs.training", "TrainingConfig"),

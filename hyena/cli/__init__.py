@@ -9,6 +9,7 @@ from hyena.errors import HyenaError
 
 COMMANDS = {
     "demo": "train a small Hyena on Shakespeare and let it write",
+    "prepare": "files to tokens on disk, once for many trainings: hyena prepare FILES --out DIR",
     "train": "train a language model: hyena train CONFIG.toml [--key value ...]",
     "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",

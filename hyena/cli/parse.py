@@ -17,7 +17,9 @@ def parse(cls: type[T], arguments: list[str], prog: str, description: str, defau
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, args=arguments, prog=prog, description=description, **options)
+            # Without AvoidSubcommands an optional table, as data.recall, would be a subcommand.
+            config = (tyro.conf.AvoidSubcommands,)
+            return tyro.cli(cls, args=arguments, prog=prog, description=description, config=config, **options)
     except SystemExit as end:
         if end.code in (0, None):
             raise

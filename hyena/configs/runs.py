@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hyena.configs import presets
+from hyena.configs.data import DataConfig
 from hyena.configs.files import from_dict, nearest, newer, to_dict
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
-from hyena.configs.training import DataConfig, OptimizerConfig, RunConfig, TrainingConfig
+from hyena.configs.training import OptimizerConfig, RunConfig, TrainingConfig
 from hyena.errors import HyenaError
 from hyena.version import __version__
 

@@ -3,21 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hyena.configs.data import DataConfig
 from hyena.configs.files import validate
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What is trained on: text or FASTA, plain or compressed (.gz, .xz)."""
-
-    files: tuple[str, ...]
-    """Files to train on, joined in this order."""
-    valid_files: tuple[str, ...] = ()
-    """Files to validate on; none given: the last valid_fraction of the training files' tokens."""
-    valid_fraction: float = 0.1
-    """Fraction of the tokens held out from the end where there are no valid_files."""
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,55 @@
-"""Files to one long array of tokens, with notes on all that was changed on the way.
+"""Files to one long sequence of tokens, with what is known of its documents and sources, and notes on all that was changed.
 
-FASTA is known by its content, everything else is text. No shuffling, no chunks, no cache: a corpus is one array in
-memory, and windows of it are cut by `hyena.data.loader`.
+No shuffling and no padding: documents follow one another with a border between them, and windows of the tokens are cut by
+`hyena.data.loader`. `read_corpus` keeps them in memory, `hyena.data.shards` on disk.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hyena.data.fasta import is_fasta, read_fasta, to_acgtn
-from hyena.data.files import read_bytes
-from hyena.data.tokenizers import ByteTokenizer, DNATokenizer, Tokenizer
+from hyena.configs.data import Policy
+from hyena.data.reader import Reader
+from hyena.data.sources import Source, find_sources
+from hyena.data.tokenizers import DNATokenizer, Tokenizer
+from hyena.data.tokens import Tokens, cut, little_endian, new_digest
 from hyena.errors import HyenaError
+
+LISTED = 100_000
+
+
+class Span(NamedTuple):
+    """Where a document lies in a corpus: its first token and how many there are. fasta: it is a FASTA record."""
+
+    name: str
+    start: int
+    tokens: int
+    fasta: bool
+
+
+class SourceFile(NamedTuple):
+    """A file that was read: its path, its size on disk, and the digest of its tokens, empty where it has none."""
+
+    path: str
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a corpus is made of.
+
+    digest: of all tokens; the same for the same tokens however they are stored.
+    count: of the documents; documents and sources list them, or nothing where there are more than 100,000.
+    """
+
+    digest: str
+    count: int
+    documents: tuple[Span, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
 
 
 # Arrays have no truth value as a whole, so a generated == could only fail.
@@ -22,16 +57,18 @@ from hyena.errors import HyenaError
 class Corpus:
     """Tokens and where they came from.
 
-    tokens: shape (L,), the smallest unsigned type that holds the vocabulary.
+    tokens: shape (L,), the smallest unsigned type that holds the vocabulary: an array, or `Tokens` where they are on disk.
     tokenizer: what made them.
     source: the files, in order.
     notes: one line for each thing changed or left out, to be shown to the user.
+    contents: documents and sources; None for a part of a corpus.
     """
 
-    tokens: np.ndarray
+    tokens: Any
     tokenizer: Tokenizer
     source: str
     notes: tuple[str, ...] = ()
+    contents: Contents | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -50,83 +87,93 @@ class Corpus:
                 f"holding out {fraction} of the {len(self)} tokens of {self.source} leaves a part with fewer than 2; "
                 "give more data or another fraction"
             )
-        train, held_out = self.tokens[:border], self.tokens[border:]
+        train, held_out = cut(self.tokens, 0, border), cut(self.tokens, border, len(self))
         return (
             Corpus(train, self.tokenizer, self.source, self.notes),
             Corpus(held_out, self.tokenizer, self.source, self.notes),
         )
 
 
-def load_corpus(paths: Sequence[str | Path] | str | Path, tokenizer: Tokenizer) -> Corpus:
-    """Read files, plain or compressed, into one corpus in the order given.
-
-    Text is encoded file by file, with nothing put between files; for the DNA tokenizer its white space is dropped. Of
-    FASTA only the sequences are taken. With the DNA tokenizer they are mapped by `to_acgtn` and [SEP] stands between
-    records; with any other they stay as written and a line end stands between them. HyenaError, naming the file, for a
-    file that cannot be read or encoded or holds no token.
-    """
-    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    if not files:
-        raise HyenaError("no data file given; name at least one")
-    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
-    separator = np.array([tokenizer.sep_id]) if isinstance(tokenizer, DNATokenizer) else tokenizer.encode(b"\n")
-    pieces: list[np.ndarray] = []
-    notes: list[str] = []
-    after_fasta = False
-    for path in files:
-        fasta = is_fasta(path)
-        for part in _sequences(path, tokenizer, notes) if fasta else _text(path, tokenizer, notes):
-            if pieces and (fasta or after_fasta):
-                pieces.append(separator.astype(dtype))
-            pieces.append(part.astype(dtype))
-            after_fasta = fasta
-    return Corpus(np.concatenate(pieces), tokenizer, ", ".join(map(str, files)), tuple(notes))
-
-
-def _sequences(path: Path, tokenizer: Tokenizer, notes: list[str]) -> Iterator[np.ndarray]:
-    """The ids of each FASTA record; what was left out or replaced is added to `notes` at the end."""
-    records, replaced = 0, 0
-    for record in read_fasta(path):
-        where = f"{path}, record {record.name!r}"
-        sequence = record.sequence
-        if isinstance(tokenizer, DNATokenizer):
-            with _located(where):
-                sequence, count = to_acgtn(sequence)
-            replaced += count
-        records += 1
-        yield _encode(sequence, tokenizer, where)
-    notes.append(f"read {path.name} as FASTA, {records} record(s); its header lines are not part of the corpus")
-    if replaced:
-        notes.append(f"replaced {replaced} ambiguity codes by N in {path.name}")
+def join(parts: Sequence[Corpus]) -> Corpus:
+    """Corpora of one tokenizer one after the other, with a border between them; nothing is copied."""
+    if len(parts) == 1:
+        return parts[0]
+    tokens: list[Tokens | np.ndarray] = []
+    documents: list[Span] = []
+    sources: list[SourceFile] = []
+    start = count = 0
+    listed = True
+    for part in parts:
+        border = _border(part, tokens[-1] if tokens else None)
+        tokens.append(border)
+        tokens.append(Tokens([part.tokens], part.contents.digest) if part.contents and not _on_disk(part) else part.tokens)
+        start += len(border)
+        if part.contents is not None:
+            documents += [span._replace(start=span.start + start) for span in part.contents.documents]
+            sources += part.contents.sources
+            count += part.contents.count
+            listed = listed and len(part.contents.documents) == part.contents.count
+        start += len(part)
+    whole = Tokens.join(tokens)
+    contents = Contents(whole.digest, count, tuple(documents) if listed else (), tuple(sources))
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return Corpus(whole, parts[0].tokenizer, ", ".join(part.source for part in parts), notes, contents)
 
 
-def _text(path: Path, tokenizer: Tokenizer, notes: list[str]) -> Iterator[np.ndarray]:
-    """The ids of a whole text file, as one array."""
-    content = read_bytes(path)
-    if isinstance(tokenizer, DNATokenizer):
-        letters = b"".join(content.split())
-        if dropped := len(content) - len(letters):
-            notes.append(f"dropped {dropped} white-space characters in {path.name}")
-        content = letters
-    yield _encode(content, tokenizer, str(path))
+def _on_disk(part: Corpus) -> bool:
+    return isinstance(part.tokens, Tokens)
 
 
-def _encode(content: bytes, tokenizer: Tokenizer, where: str) -> np.ndarray:
-    """`tokenizer.encode`, with errors that say where the content stood; HyenaError for content without a token."""
-    if isinstance(tokenizer, ByteTokenizer):
-        # Eight times smaller than int64: a large text would not fit otherwise.
-        return np.frombuffer(content, np.uint8)
-    with _located(where):
-        ids = tokenizer.encode(content)
-    if not len(ids):
-        raise HyenaError(f"{where} holds no token for tokenizer {tokenizer.spec!r}; give a file with content")
-    return ids
+def _border(part: Corpus, before: Any) -> np.ndarray:
+    """What stands between a corpus and the tokens before it, of the dtype of its tokens."""
+    dtype = part.tokens.dtype
+    if before is None:
+        return np.empty(0, dtype)
+    last = b"" if isinstance(part.tokenizer, DNATokenizer) else part.tokenizer.decode(before[len(before) - 1 :])[-1:].encode()
+    return Reader([], part.tokenizer, Policy()).border(last).astype(dtype)
 
 
-@contextmanager
-def _located(where: str) -> Iterator[None]:
-    """Put the place in front of the message of a HyenaError."""
-    try:
-        yield
-    except HyenaError as error:
-        raise HyenaError(f"{where}: {error}") from error
+def read_corpus(paths: Sequence[str | Path], tokenizer: Tokenizer, policy: Policy) -> Corpus:
+    """Files and folders, none of them prepared, as a corpus in one array."""
+    sources, notes = find_sources(paths)
+    reader = Reader(sources, tokenizer, policy)
+    content = bytearray()  # grows in place: joining pieces at the end would take twice the memory
+    contents = collect(reader, sources, lambda ids: content.extend(ids.tobytes()))
+    tokens = np.frombuffer(content, reader.dtype)
+    return Corpus(tokens, tokenizer, name_of(sources), (*notes, *reader.notes()), contents)
+
+
+def name_of(sources: Sequence[Source]) -> str:
+    """The files for messages: all of a few, the first and the number of many."""
+    names = [str(source.path) for source in sources]
+    return ", ".join(names) if len(names) <= 8 else f"{names[0]} and {len(names) - 1} more files"
+
+
+def collect(reader: Reader, sources: Sequence[Source], write: Callable[[np.ndarray], object]) -> Contents:
+    """Hand every piece of a reader to `write`, in order, and say what they were. HyenaError where there is no token."""
+    whole = new_digest(reader.dtype)
+    digests = [new_digest(reader.dtype) for _ in sources]
+    documents: list[Span] = []
+    place = count = 0
+    for source, begins, ids in reader.pieces():
+        write(ids)
+        content = little_endian(ids)
+        whole.update(content)
+        if source is not None:
+            digests[source].update(content)
+        if begins is not None:
+            count += 1
+            if count <= LISTED:
+                documents.append(Span(begins.name, place, 0, begins.fasta))
+        if source is not None and count <= LISTED:
+            documents[-1] = documents[-1]._replace(tokens=documents[-1].tokens + len(ids))
+        place += len(ids)
+    if not place:
+        raise HyenaError(f"{name_of(sources)} holds no token; give files with content")
+    nothing = new_digest(reader.dtype).hexdigest()
+    files = (
+        SourceFile(str(source.path.resolve()), source.bytes, "" if (found := digest.hexdigest()) == nothing else found)
+        for source, digest in zip(sources, digests, strict=True)
+    )
+    listed = tuple(documents) if count <= LISTED else ()
+    return Contents(whole.hexdigest(), count, listed, tuple(files) if len(sources) <= LISTED else ())

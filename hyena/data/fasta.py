@@ -1,19 +1,23 @@
 """Reads FASTA: records of a header line that starts with ">" and lines of sequence, plain or compressed.
 
-Sequences come as they stand in the file, letter case included; `to_acgtn` maps them to the five letters a model reads.
-Quality strings (FASTQ), alignments and protein are not its business.
+Sequences come as they stand in the file, letter case included; `hyena.data.dna` maps them to the five letters a model
+reads. A file is read in blocks, so that a chromosome costs a copy and not a loop over its lines. Quality strings (FASTQ),
+alignments and protein are not its business.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 from hyena.data.files import reading
 from hyena.errors import HyenaError
 
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_AMBIGUOUS = b"RYSWKMBDHV"
-_TO_ACGTN = bytes.maketrans(_AMBIGUOUS + b"U", b"N" * len(_AMBIGUOUS) + b"T")
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-*"
+_HEADERS = re.compile(rb"^(>[^\n]*\n?)", re.MULTILINE)
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,28 @@ class Record:
     sequence: bytes
 
 
+# Two records may have the same header; they are told apart by identity.
+@dataclass(frozen=True, eq=False)
+class Header:
+    """The name and description of a record, and the line they stand in."""
+
+    name: str
+    description: str
+    line: int
+
+
 def is_fasta(path: str | Path) -> bool:
     """Whether the first byte that is not white space is ">", after decompression; the file's name plays no part."""
     with reading(path) as file:
-        while block := file.read(1 << 16):
-            if text := block.lstrip():
-                return text.startswith(b">")
-    return False
+        return first_text(file).startswith(b">")
+
+
+def first_text(file: BinaryIO) -> bytes:
+    """The first block of a file that is not white space alone, without the white space before it."""
+    while block := file.read(1 << 16):
+        if text := block.lstrip():
+            return text
+    return b""
 
 
 def read_fasta(path: str | Path) -> Iterator[Record]:
@@ -40,48 +59,56 @@ def read_fasta(path: str | Path) -> Iterator[Record]:
     HyenaError, when reached, for text before the first header, a record without sequence, a character other than a
     letter, "-" or "*" in a sequence, and a file without any record.
     """
-    name, description, header_line = "", "", 0
-    lines: list[bytes] = []
-
-    def record() -> Record:
-        if not lines:
-            raise HyenaError(f"{path}, line {header_line}: record {name!r} has no sequence; remove or complete it")
-        return Record(name, description, b"".join(lines))
-
-    with reading(path) as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.strip()
-            if line.startswith(b">"):
-                if header_line:
-                    yield record()
-                # Headers in old files are often Latin-1; a name that is not ASCII is no reason to stop.
-                words = line[1:].decode("utf-8", errors="replace").split(maxsplit=1)
-                name, description = (*words, "", "")[:2]
-                header_line, lines = number, []
-            elif line and not header_line:
-                raise HyenaError(f"{path}, line {number}: text before the first '>'; FASTA starts with a header line")
-            elif line:
-                if strange := line.translate(None, _LETTERS + b"-*"):
-                    raise HyenaError(
-                        f"{path}, line {number}: {chr(strange[0])!r} in the sequence of record {name!r}; a file that "
-                        "starts with '>' is read as FASTA, whose sequences are letters, '-' and '*'"
-                    )
-                lines.append(line)
-        if not header_line:
-            raise HyenaError(f"{path} has no FASTA record; give a file with a '>' header and a sequence")
-        yield record()
+    for header, parts in groupby(read_parts(path), key=lambda part: part[0]):
+        yield Record(header.name, header.description, b"".join(letters for _, letters in parts))
 
 
-def to_acgtn(sequence: bytes) -> tuple[bytes, int]:
-    """The sequence in upper-case A C G T N of the same length, and how many IUPAC ambiguity codes became N.
+def read_parts(path: str | Path, advance: Callable[[int], None] | None = None) -> Iterator[tuple[Header, bytes]]:
+    """(header, letters) in order, about a megabyte at a time; the parts of a record share one header object.
 
-    U, the T of RNA, becomes T and is not counted. HyenaError for gaps ("-", "*") and letters that are no nucleotide.
+    Errors as `read_fasta`; advance as `hyena.data.files.reading`.
     """
-    upper = sequence.upper()
-    if strange := upper.translate(None, b"ACGTUN" + _AMBIGUOUS):
-        position = upper.index(strange[0])
-        raise HyenaError(
-            f"{chr(strange[0])!r} at position {position} (the first is 0) is not a nucleotide; "
-            f"legal are ACGTUN and {_AMBIGUOUS.decode()}, without gaps"
-        )
-    return upper.translate(_TO_ACGTN), len(upper) - len(upper.translate(None, _AMBIGUOUS))
+    header: Header | None = None
+    filled = True
+    with reading(path, advance) as file:
+        for number, text in _runs(file):
+            if text.startswith(b">"):
+                _check_filled(path, header, filled)
+                # Headers in old files are often Latin-1; a name that is not ASCII is no reason to stop.
+                words = text[1:].decode("utf-8", errors="replace").split(maxsplit=1)
+                name, description = (*words, "", "")[:2]
+                header, filled = Header(name, description.rstrip(), number), False
+                yield header, b""  # says that the record before is complete
+            elif header is None:
+                raise HyenaError(f"{path}, line {number}: text before the first '>'; FASTA starts with a header line")
+            elif strange := text.translate(None, _LETTERS):
+                raise HyenaError(
+                    f"{path}, line {number}: {chr(strange[0])!r} in the sequence of record {header.name!r}; a file that "
+                    "starts with '>' is read as FASTA, whose sequences are letters, '-' and '*'"
+                )
+            else:
+                filled = True
+                yield header, text
+        if header is None:
+            raise HyenaError(f"{path} has no FASTA record; give a file with a '>' header and a sequence")
+        _check_filled(path, header, filled)
+
+
+def _check_filled(path: str | Path, header: Header | None, filled: bool) -> None:
+    if header is not None and not filled:
+        raise HyenaError(f"{path}, line {header.line}: record {header.name!r} has no sequence; remove or complete it")
+
+
+def _runs(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """(number of the first line, text): a header line, or lines of sequence joined; lines with anything else one by one."""
+    number = 1
+    while block := file.read(_BLOCK):
+        block += file.readline()
+        for run in _HEADERS.split(block) if b">" in block else [block]:
+            letters = run if run.startswith(b">") else run.translate(None, b"\r\n")
+            if letters.translate(None, _LETTERS) and not run.startswith(b">"):
+                lines = (line.strip() for line in run.split(b"\n"))
+                yield from ((number + i, line) for i, line in enumerate(lines) if line)
+            elif letters:
+                yield number, letters.rstrip()
+            number += run.count(b"\n")

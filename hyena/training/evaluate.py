@@ -24,6 +24,8 @@ class Evaluation:
     """The same text's cost per byte of text (per base for DNA); comparable across tokenizers."""
     tokens: int
     """Predicted tokens."""
+    accuracy: float = math.nan
+    """Share of tokens for which the likeliest is the true one."""
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from hyena.configs.files import read_json, read_toml, write_toml
-from hyena.configs.runs import resolved
+from hyena.configs.runs import resolved, run_config
 from hyena.configs.training import RunConfig
 from hyena.errors import HyenaError
 from hyena.models import store
@@ -44,6 +44,11 @@ def check(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
     if not overwrite and (file.exists() or store.is_native(directory) or saves.saved(directory)):
         raise HyenaError(f"{directory} already holds a run: go on with --resume, replace it with --overwrite, or name another")
     return False
+
+
+def recorded(directory: Path) -> RunConfig:
+    """The configuration that a directory's run was started with."""
+    return run_config(read_toml(directory / RUN), str(directory / RUN))
 
 
 def begin(directory: Path, config: RunConfig, tokens: Path | None) -> None:

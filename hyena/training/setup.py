@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from hyena.training import record, saves
 from hyena.training.average import Average
 from hyena.training.device import device_for
 from hyena.training.optim import describe, optimizer_for
+from hyena.training.recall import RecallSource
 from hyena.training.source import CorpusSource, Source
 from hyena.training.state import State
 
@@ -30,9 +32,11 @@ def set_up(config: RunConfig, resume: bool, overwrite: bool, note: Note, reading
     """
     directory = Path(config.directory)
     going_on = record.check(directory, config, resume, overwrite)
-    tokenizer = load_tokenizer(config.spec)
+    tokenizer = None if config.data.recall is not None else load_tokenizer(config.spec)
     state = _fresh(config, tokenizer, None if going_on else config.training.initial)
     if going_on:
+        # The tokens are the run's own, whatever has become of the files or how they are called from here.
+        config = replace(config, data=record.recorded(directory).data)
         source = _source(config, tokenizer, directory / record.TOKENS, reading)
         seconds = _go_on(state, directory, note)
     else:
@@ -73,6 +77,8 @@ def _go_on(state: State, directory: Path, note: Note) -> float:
 
 def _source(config: RunConfig, tokenizer: Tokenizer | None, tokens: Path, reading: Reading) -> Source:
     """The batches of a run; its tokens are kept in a directory of their own and read there once they are there."""
+    if tokenizer is None:
+        return RecallSource(config)
     training, held_out = corpora(config.data, tokenizer, tokens, reading)
     return CorpusSource(training, held_out, tokenizer, config)
 

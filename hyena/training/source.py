@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 from hyena.configs.training import RunConfig
-from hyena.data import Corpus, Tokenizer, evaluation_windows, training_batch
+from hyena.data import Corpus, DNATokenizer, Tokenizer, evaluation_windows, training_batch
+from hyena.data.tokens import cut
 from hyena.models import LanguageModel
 from hyena.training.evaluate import Evaluation, evaluate
+
+IGNORED = -100
+"""The target of a place where nothing is asked."""
 
 
 class Source(Protocol):
@@ -33,14 +37,23 @@ class CorpusSource:
         """Raises `HyenaError` here for what would fail at the first batch or validation."""
         t = config.training
         limit = len(held_out) if t.valid_tokens is None else min(t.valid_tokens, len(held_out))
-        self.training, self.held_out, self.tokenizer, self.config = training.tokens, held_out.tokens[:limit], tokenizer, config
+        self.training, self.held_out, self.tokenizer, self.config = (
+            training.tokens,
+            cut(held_out.tokens, 0, limit),
+            tokenizer,
+            config,
+        )
+        self.complement = (
+            tokenizer.complement if isinstance(tokenizer, DNATokenizer) and config.data.reverse_complement else None
+        )
         self.notes = tuple(dict.fromkeys(training.notes + held_out.notes))
         self.batch(0, 1, config.length)
         evaluation_windows(self.held_out, config.length, t.batch_size)
 
     def batch(self, number: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
         """Windows of length + 1 tokens: the first `length` and, as targets, the last."""
-        windows = torch.from_numpy(training_batch(self.training, length, rows, self.config.training.seed, number))
+        seed = self.config.training.seed
+        windows = torch.from_numpy(training_batch(self.training, length, rows, seed, number, complement=self.complement))
         return windows[:, :-1], windows[:, 1:]
 
     def validate(self, model: LanguageModel) -> Evaluation:

@@ -14,11 +14,8 @@ from hyena.models import LanguageModel
 from hyena.training.diagnose import first_nonfinite
 from hyena.training.optim import set_rate
 from hyena.training.schedule import rate, shape
-from hyena.training.source import Source
+from hyena.training.source import IGNORED, Source
 from hyena.training.state import State
-
-IGNORED = -100
-"""The target of a place where nothing is asked."""
 
 
 @dataclass(frozen=True)

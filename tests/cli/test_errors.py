@@ -25,7 +25,7 @@ def assert_one_line(outcome: Outcome, *parts: str) -> None:
 # {models}: the directory of saved models. The first of the parts is the thing, the others its value and the cure.
 COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown command": ("trian", ("'trian'", "did you mean 'train'", "generate")),
-    "unknown command far from any": ("xyz", ("'xyz'", "demo, train, generate, evaluate, info")),
+    "unknown command far from any": ("xyz", ("'xyz'", "demo, prepare, train, generate, evaluate, info")),
     "option before the command": ("--json info", ("'--json'", "commands")),
     "train nothing": ("train", ("configuration", "hyena train CONFIG.toml")),
     "train options alone": ("train --resume", ("configuration", "hyena train CONFIG.toml")),
@@ -68,8 +68,11 @@ COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "no data": ("evaluate {models}/bytes --data", ("no data file", "at least one")),
     "empty data": ("evaluate {models}/bytes --data {models}/empty.txt", ("{models}/empty.txt", "is empty")),
     "missing data": ("evaluate {models}/bytes --data nowhere.txt", ("nowhere.txt", "does not exist")),
-    "data in a directory": ("evaluate {models}/bytes --data {models}", ("{models}", "one file")),
-    "data that is no DNA": ("evaluate {models}/dna --data {models}/text.txt", ("text.txt", "b'h' at position 1")),
+    "a directory without data": ("evaluate {models}/bytes --data {models}/empty", ("{models}/empty", "no file", ".txt")),
+    "data that is no DNA": (
+        "evaluate {models}/dna --data {models}/text.txt",
+        ("text.txt", "'h' at position 2", "bytes tokenizer"),
+    ),
     "no windows": ("evaluate {models}/bytes --data {models}/text.txt --batch-size 0", ("batch_size", "0", "at least 1")),
     "no length": ("evaluate {models}/bytes --data {models}/text.txt --length 0", ("length", "0", "at least 1")),
     "long windows": ("evaluate {models}/bytes --data {models}/text.txt --length 33", ("33", "max_length 32", "truncate")),

@@ -58,18 +58,19 @@ def test_for_people(run: Run, models: Path):
 def test_several_files_one_after_the_other(run: Run, models: Path, tmp_path: Path, pack: object):
     (tmp_path / "one").write_bytes(pack(TEXT[:400].encode()))
     (tmp_path / "two").write_text(TEXT[400:])
+    (tmp_path / "both").write_text(TEXT[:400] + "\n" + TEXT[400:])
     together = run("evaluate", models / "bytes", "--data", tmp_path / "one", tmp_path / "two", "--json").out
-    assert json.loads(together) == evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
+    assert json.loads(together) == evaluated(models / "bytes", tmp_path / "both", ByteTokenizer())
 
 
 def test_notes_on_the_data_do_not_mix_with_json(run: Run, models: Path, tmp_path: Path):
     fasta = tmp_path / "genome.fa"
-    fasta.write_text(">a\n" + 20 * "ACGTR" + "\n>b\nACGT\n")
+    fasta.write_text(">a\n" + 20 * "ACGTa" + "\n>b\nACGT\n")
     status, out, err = run("evaluate", models / "dna", "--data", fasta, "--json")
     assert status == 0
     assert json.loads(out) == evaluated(models / "dna", fasta, DNATokenizer())
     assert "read genome.fa as FASTA, 2 record(s)" in err
-    assert "replaced 20 ambiguity codes" in err
+    assert "read 20 lower-case (soft-masked) letters as upper case" in err
 
 
 def test_a_training_run_is_evaluated_as_it_was_validated(run: Run, tmp_path: Path):

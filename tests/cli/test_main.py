@@ -7,14 +7,16 @@ import sys
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 
 import hyena
 from hyena.cli import COMMANDS, info, main
+from hyena.cli.train import configuration
+from hyena.configs.data import RecallConfig
 from hyena.configs.training import RunConfig
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, write_toml
 from tests.helpers import python
 
 
@@ -69,6 +71,11 @@ def test_help_as_a_process():
     assert done.stdout.startswith("usage: hyena COMMAND")
 
 
+def is_optional_table(hint: object) -> bool:
+    """A table that a configuration may have: its keys are options of a file that has it, and of no other."""
+    return any(is_dataclass(member) for member in get_args(hint))
+
+
 def option_names(cls: type, before: str = "--") -> list[str]:
     """The options that a dataclass stands for; what is positional has no dashes and is left out."""
     names = []
@@ -76,6 +83,8 @@ def option_names(cls: type, before: str = "--") -> list[str]:
         hint = get_type_hints(cls)[f.name]
         if is_dataclass(hint):
             names += option_names(hint, f"{before}{f.name}.")
+        elif is_optional_table(hint):
+            continue
         elif "Positional" not in str(get_type_hints(cls, include_extras=True)[f.name]):
             names.append(before + f.name.replace("_", "-"))
     return names
@@ -93,6 +102,13 @@ def test_the_help_of_a_command_names_every_option(run: Run, name: str):
     assert not missing
 
 
+def test_an_optional_table_has_options_where_the_file_has_it(tmp_path: Path):
+    path = write_toml(tmp_path, {'files = ["{home}/text.txt"]'.replace("{home}", str(tmp_path)): "recall = {keys = 3}"})
+    changed = configuration(str(path), ["--data.recall.values", "5"]).data.recall
+    assert changed == RecallConfig(keys=3, values=5)
+    assert "data.recall" not in " ".join(option_names(RunConfig))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_explains_every_option(run: Run, name: str):
     _, out, _ = run(name, "--help")
@@ -104,6 +120,8 @@ def test_the_help_of_a_command_explains_every_option(run: Run, name: str):
             hint = get_type_hints(cls)[f.name]
             if is_dataclass(hint):
                 configs.append(hint)
+                continue
+            if is_optional_table(hint):
                 continue
             lines = Path(sys.modules[cls.__module__].__file__ or "").read_text().splitlines()
             declared = [i for i, line in enumerate(lines) if line.startswith(f"    {f.name}: ")]

@@ -1,4 +1,4 @@
-"""FASTA as it is met in the wild, and the five letters made of it."""
+"""FASTA as it is met in the wild."""
 
 import gzip
 import lzma
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from hyena.data import Record, is_fasta, read_fasta, to_acgtn
+from hyena.data import Record, fasta, is_fasta, read_fasta
 from hyena.errors import HyenaError
 
 
@@ -89,14 +91,37 @@ def test_missing_file(tmp_path: Path):
         is_fasta(tmp_path / "none.fa")
 
 
-def test_ambiguity_codes_become_n_and_are_counted():
-    assert to_acgtn(b"ACGTNacgtn") == (b"ACGTNACGTN", 0)
-    assert to_acgtn(b"RYSWKMBDHVryswkmbdhv") == (b"N" * 20, 20)
-    assert to_acgtn(b"GAUUaca") == (b"GATTACA", 0)
-    assert to_acgtn(b"") == (b"", 0)
+RECORDS = st.lists(
+    st.tuples(st.text("abc_1", min_size=1, max_size=4), st.text("ACGTNacgtryk-*", min_size=1, max_size=40)),
+    min_size=1,
+    max_size=6,
+)
 
 
-@pytest.mark.parametrize("letter", [b"-", b"*", b"E", b"x", b"\n"])
-def test_no_nucleotide(letter: bytes):
-    with pytest.raises(HyenaError, match=r"at position 2 .* is not a nucleotide"):
-        to_acgtn(b"AC" + letter + b"GT")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(RECORDS, st.integers(1, 9), st.sampled_from(["\n", "\r\n", "\n\n", " \n"]), st.integers(1, 30), st.booleans())
+def test_blocks_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    records: list[tuple[str, str]],
+    width: int,
+    end: str,
+    block: int,
+    last: bool,
+):
+    """Whatever the width of the lines and wherever a block of the file ends."""
+    monkeypatch.setattr(fasta, "_BLOCK", block)
+    lines = []
+    for name, letters in records:
+        lines += [f">{name} a description", *(letters[i : i + width] for i in range(0, len(letters), width))]
+    content = end.join(lines) + (end if last else "")
+    path = write(tmp_path_factory.mktemp("fasta"), content.encode())
+    assert [(r.name, r.description, r.sequence.decode()) for r in read_fasta(path)] == [
+        (name, "a description", letters) for name, letters in records
+    ]
+
+
+def test_the_line_of_a_fault_is_counted_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fasta, "_BLOCK", 7)
+    with pytest.raises(HyenaError, match="line 9: '1' in the sequence of record 'b'"):
+        list(read_fasta(write(tmp_path, b">a\n" + 5 * b"ACGT\n" + b">b\nAC\nA1\n")))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyena.data import evaluation_windows, training_batch
+from hyena.data import DNATokenizer, Tokens, evaluation_windows, training_batch
 from hyena.errors import HyenaError
 
 TOKENS = np.arange(200, dtype=np.uint8)
@@ -80,3 +80,52 @@ def test_sizes_are_positive(length: int, batch_size: int, name: str):
 def test_seed_and_step_have_64_bits(seed: int, step: int, name: str):
     with pytest.raises(HyenaError, match=f"{name} is "):
         training_batch(TOKENS, 1, 1, seed, step)
+
+
+@given(st.integers(2, 199), st.integers(1, 20), st.integers(1, 5), st.integers(0, 9))
+def test_windows_of_pieces_are_those_of_one_array(border: int, length: int, batch_size: int, step: int):
+    pieces = Tokens(np.split(TOKENS, [border, border]), "d")
+    expected = training_batch(TOKENS, length, batch_size, 0, step)
+    assert (training_batch(pieces, length, batch_size, 0, step) == expected).all()
+    for one, other in zip(evaluation_windows(pieces, length, 3), evaluation_windows(TOKENS, length, 3), strict=True):
+        assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("complement", [None, DNATokenizer.complement])
+def test_ranks_share_one_batch(complement: np.ndarray | None):
+    tokens = TOKENS % 12
+    whole = training_batch(tokens, 8, 12, 1, 2, complement=complement)
+    for ranks in (1, 2, 3, 12):
+        for rank in range(ranks):
+            mine = training_batch(tokens, 8, 12, 1, 2, rank=rank, ranks=ranks, complement=complement)
+            assert mine.tolist() == whole[rank::ranks].tolist()
+
+
+def test_half_of_the_windows_are_read_from_the_other_strand_at_the_same_place():
+    swap = np.array([0, 2, 1, *range(3, 200)])  # 1 and 2 are each other's complement
+    flipped = 0
+    for step in range(50):
+        plain = training_batch(TOKENS, 8, 10, 3, step)
+        both = training_batch(TOKENS, 8, 10, 3, step, complement=swap)
+        assert both.dtype == np.int64
+        for window, other in zip(plain, both, strict=True):
+            if window.tolist() != other.tolist():
+                flipped += 1
+                assert other.tolist() == swap[window][::-1].tolist()
+    assert 200 < flipped < 300
+
+
+def test_complement_of_dna():
+    dna = DNATokenizer()
+    assert dna.decode(dna.complement[dna.encode("AACGTN")][::-1]) == "NACGTT"
+    assert dna.complement[:7].tolist() == list(range(7)), "special ids have no other strand"
+    assert dna.complement[dna.complement].tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"ranks": 3}, "batch_size is 4, which 3 ranks"), ({"rank": 2, "ranks": 2}, "rank is 2"), ({"ranks": 0}, "of 0")],
+)
+def test_ranks_that_cannot_share(options: dict[str, int], message: str):
+    with pytest.raises(HyenaError, match=message):
+        training_batch(TOKENS, 8, 4, 0, 0, **options)

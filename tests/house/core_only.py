@@ -61,7 +61,8 @@ def hide(core: list[str]) -> None:
 def use() -> None:
     """Import every module, then do what a user does."""
     import hyena
-    from hyena.configs.training import DataConfig, RunConfig, TrainingConfig
+    from hyena.configs.data import DataConfig
+    from hyena.configs.training import RunConfig, TrainingConfig
 
     for module in pkgutil.walk_packages(hyena.__path__, "hyena."):
         if module.name != "hyena.__main__":

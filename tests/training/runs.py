@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import hyena
+from hyena.configs.data import DataConfig
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
-from hyena.configs.training import DataConfig, OptimizerConfig, RunConfig, TrainingConfig
+from hyena.configs.training import OptimizerConfig, RunConfig, TrainingConfig
 from hyena.training import Progress, saves, step
 
 TEXT = 20 * "the quick brown fox jumps over the lazy dog. "
