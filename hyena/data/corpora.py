@@ -17,6 +17,8 @@ from hyena.data.tokens import Tokens
 from hyena.errors import HyenaError
 
 Paths = Sequence[str | Path]
+# Shorter records, such as reads and small transcripts, can be alike in files that have nothing else in common.
+_LONG = 1000
 
 
 def load_corpus(paths: Paths | str | Path, tokenizer: Tokenizer, policy: Policy | None = None) -> Corpus:
@@ -166,7 +168,7 @@ def _check_paths(config: DataConfig, kept: Path | None) -> None:
 
 
 def _check_contents(training: Contents | None, held_out: Contents | None) -> None:
-    """After reading: no file of one has the same tokens as a file of the other, and no corpus the same as the other."""
+    """After reading: no file and no long record of one has the same tokens as one of the other, and no corpus as the other."""
     if training is None or held_out is None:
         return
     known = {digest: path for path, _, digest in training.sources if digest}
@@ -174,6 +176,13 @@ def _check_contents(training: Contents | None, held_out: Contents | None) -> Non
         if digest in known:
             raise HyenaError(
                 f"{known[digest]} of files and {path} of valid_files hold the same: validate on what is not trained on"
+            )
+    records = {span.digest: span.name for span in training.documents if span.digest and span.tokens >= _LONG}
+    for span in held_out.documents:
+        if span.digest in records:
+            raise HyenaError(
+                f"record {records[span.digest]!r} of files and {span.name!r} of valid_files hold the same: "
+                "validate on what is not trained on, such as with valid_records"
             )
     if training.digest == held_out.digest:
         raise HyenaError("files and valid_files hold the same tokens: validate on what is not trained on")

@@ -4,6 +4,7 @@ No shuffling and no padding: documents follow one another with a border between 
 `hyena.data.loader`. `read_corpus` keeps them in memory, `hyena.data.shards` on disk.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,16 @@ LISTED = 100_000
 
 
 class Span(NamedTuple):
-    """Where a document lies in a corpus: its first token and how many there are. fasta: it is a FASTA record."""
+    """Where a document lies in a corpus: its first token and how many there are.
+
+    fasta: it is a FASTA record; then digest is that of its tokens, else empty.
+    """
 
     name: str
     start: int
     tokens: int
     fasta: bool
+    digest: str = ""
 
 
 class SourceFile(NamedTuple):
@@ -151,29 +156,38 @@ def name_of(sources: Sequence[Source]) -> str:
 
 def collect(reader: Reader, sources: Sequence[Source], write: Callable[[np.ndarray], object]) -> Contents:
     """Hand every piece of a reader to `write`, in order, and say what they were. HyenaError where there is no token."""
-    whole = new_digest(reader.dtype)
-    digests = [new_digest(reader.dtype) for _ in sources]
+    whole, own = new_digest(reader.dtype), new_digest(reader.dtype)
+    of_source = [hashlib.sha256() for _ in sources]  # of the digests of its documents
+    nothing = hashlib.sha256().hexdigest()
     documents: list[Span] = []
+    open_document: tuple[int, Span] | None = None
     place = count = 0
+
+    def close() -> None:
+        if open_document is not None:
+            number, span = open_document
+            of_source[number].update(own.digest())
+            if count <= LISTED:
+                documents.append(span._replace(digest=own.hexdigest() if span.fasta else ""))
+
     for source, begins, ids in reader.pieces():
+        if source is not None and begins is not None:
+            close()
+            own, count = new_digest(reader.dtype), count + 1
+            open_document = source, Span(begins.name, place, 0, begins.fasta)
         write(ids)
         content = little_endian(ids)
         whole.update(content)
-        if source is not None:
-            digests[source].update(content)
-        if begins is not None:
-            count += 1
-            if count <= LISTED:
-                documents.append(Span(begins.name, place, 0, begins.fasta))
-        if source is not None and count <= LISTED:
-            documents[-1] = documents[-1]._replace(tokens=documents[-1].tokens + len(ids))
         place += len(ids)
+        if source is not None and open_document is not None:
+            own.update(content)
+            open_document = source, open_document[1]._replace(tokens=open_document[1].tokens + len(ids))
+    close()
     if not place:
         raise HyenaError(f"{name_of(sources)} holds no token; give files with content")
-    nothing = new_digest(reader.dtype).hexdigest()
     files = (
         SourceFile(str(source.path.resolve()), source.bytes, "" if (found := digest.hexdigest()) == nothing else found)
-        for source, digest in zip(sources, digests, strict=True)
+        for source, digest in zip(sources, of_source, strict=True)
     )
     listed = tuple(documents) if count <= LISTED else ()
     return Contents(whole.hexdigest(), count, listed, tuple(files) if len(sources) <= LISTED else ())

@@ -167,6 +167,17 @@ def test_the_same_file_in_both_is_an_error(home: Path, place: Path | None):
         corpora(DataConfig(("b.txt",), valid_files=("a.txt", "linked.txt")), BYTES, place)
 
 
+def test_the_same_long_record_in_both_is_an_error(home: Path, place: Path | None):
+    long = b"ACGGT" * 200
+    Path("all.fa").write_bytes(b">one\n" + long + b"\n>short\nACGT\n")
+    Path("one.fa").write_bytes(b">short\nACGT\n>other\nGG\n>same\n" + long + b"\n")
+    with refused("record 'one' of files", "'same' of valid_files", "valid_records"):
+        corpora(DataConfig(("all.fa",), valid_files=("one.fa",)), DNA, place)
+    Path("one.fa").write_bytes(b">short\nACGT\n>other\n" + long + b"A\n")
+    _, held_out = corpora(DataConfig(("all.fa",), valid_files=("one.fa",)), DNA, place and place / "again")
+    assert len(held_out) == 4 + 1 + 1001
+
+
 def test_kept_tokens_are_opened_again_without_the_sources(home: Path):
     prepare("other.fa", BYTES, "prepared")
     config = DataConfig(("prepared", "a.txt"), valid_files=("b.txt",))
