@@ -79,10 +79,9 @@ def report(figures: dict[bool, list[dict]]) -> None:
     names = {True: "gradient checkpointing", False: "every activation kept"}
     results = {names[key]: {"fit": fits[key], "rows": rows} for key, rows in figures.items()}
     Path("reports/train_memory.json").write_text(json.dumps(facts | results, indent=1) + "\n")
-    table = "\n".join(
-        f"| {a['length']:,} | {a['peak_bytes'] / MIB:,.0f} | {a['seconds']:.1f} | {b['peak_bytes'] / MIB:,.0f} | {b['seconds']:.1f} |"
-        for a, b in zip(figures[True], figures[False], strict=True)
-    )
+    cells = {key: [f"{row['peak_bytes'] / MIB:,.0f} | {row['seconds']:.1f}" for row in rows] for key, rows in figures.items()}
+    rows = zip(LENGTHS, cells[True], cells[False], strict=True)
+    table = "\n".join(f"| {length:,} | {lean} | {full} |" for length, lean, full in rows)
     lines = "\n".join(
         f"- {names[key]}: {f['constant_bytes'] / MIB:,.0f} MiB + {f['bytes_per_token'] / 1024:.1f} KiB a token, "
         f"R^2 = {f['r_squared']:.5f}, no point farther from the line than {f['largest_deviation']:.1%}"
@@ -90,7 +89,7 @@ def report(figures: dict[bool, list[dict]]) -> None:
     )
     Path("reports/train_memory.md").write_text(
         f"# Memory of a training step\n\n{machine.sentence(facts)}\n\n"
-        "Width 256, 4 layers of Hyena, DNA, one sequence a step, AdamW, float32; the largest resident size of the whole process.\n\n"
+        "Width 256, 4 layers of Hyena, DNA, one sequence a step, AdamW, float32; the largest resident size of the process.\n\n"
         "| length | checkpointing, MiB | s a step | all kept, MiB | s a step |\n|---:|---:|---:|---:|---:|\n"
         f"{table}\n\nLeast squares:\n\n{lines}\n\n![memory against length](train_memory.png)\n"
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Average:
-    """a <- decay a + (1 - decay) w after each step n; the decay is at most (1 + n) / (10 + n), so that the start is forgotten."""
+    """a <- decay a + (1 - decay) w after each step n; decay is at most (1 + n) / (10 + n), so that the start is forgotten."""
 
     def __init__(self, model: nn.Module, decay: float):
         """Starts at the model's weights."""

@@ -31,7 +31,9 @@ class RecallSource:
         if config.training.start_length is not None:
             raise HyenaError("training.start_length is given and the recall task has one length: leave start_length out")
         self.config, self.task = config, task
-        self.notes = (f"associative recall: {task.pairs} pairs of {task.keys} keys and {task.values} values a sequence",)
+        self.notes: tuple[str, ...] = (
+            f"associative recall: {task.pairs} pairs of {task.keys} keys and {task.values} values a sequence",
+        )
 
     def batch(self, number: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
         """Sequences (rows, length) and, where a known key asks for its value, the targets."""

@@ -22,7 +22,7 @@ from hyena.training.state import State
 
 Note = Callable[[str], None]
 Reading = Callable[[int, int], None]
-_NEW_TOKENS = f".{record.TOKENS}.part"
+_NEW_TOKENS = f".{record.TOKENS}.new"
 
 
 def set_up(config: RunConfig, resume: bool, overwrite: bool, note: Note, reading: Reading) -> tuple[State, Source, float]:
@@ -67,6 +67,7 @@ def _begin(config: RunConfig, tokenizer: Tokenizer | None, reading: Reading) -> 
 def _go_on(state: State, directory: Path, note: Note) -> float:
     """Restore the newest checkpoint; without one the run starts again from its first step."""
     saves.clean(directory)
+    shutil.rmtree(directory / _NEW_TOKENS, ignore_errors=True)
     if steps := saves.saved(directory):
         state.restore(directory, steps[-1])
     note(f"resuming {directory} at step {state.step}")

@@ -37,15 +37,10 @@ class CorpusSource:
         """Raises `HyenaError` here for what would fail at the first batch or validation."""
         t = config.training
         limit = len(held_out) if t.valid_tokens is None else min(t.valid_tokens, len(held_out))
-        self.training, self.held_out, self.tokenizer, self.config = (
-            training.tokens,
-            cut(held_out.tokens, 0, limit),
-            tokenizer,
-            config,
-        )
-        self.complement = (
-            tokenizer.complement if isinstance(tokenizer, DNATokenizer) and config.data.reverse_complement else None
-        )
+        self.training, self.held_out = training.tokens, cut(held_out.tokens, 0, limit)
+        self.tokenizer, self.config = tokenizer, config
+        strands = config.data.reverse_complement and isinstance(tokenizer, DNATokenizer)
+        self.complement = tokenizer.complement if strands else None
         self.notes = tuple(dict.fromkeys(training.notes + held_out.notes))
         self.batch(0, 1, config.length)
         evaluation_windows(self.held_out, config.length, t.batch_size)

@@ -1,7 +1,7 @@
-"""Run as a script in an empty directory: one run that nobody stops, and one that is killed ten times, without mercy or warning.
+"""Run as a script in an empty directory: one run that nobody stops, and one that is killed ten times, without warning.
 
-Children of this process train, so that torch is imported once. Half of the kills come in the middle of a step, half in the middle
-of a save: before a file or directory of a checkpoint is opened, renamed or removed. Prints a line a kill: where it struck.
+Children of this process train, so that torch is imported once. Half of the kills come in the middle of a step, half in the
+middle of a save: before a file or directory of a checkpoint is opened, renamed or removed. Prints a line a kill: where.
 """
 
 import os
