@@ -82,11 +82,7 @@ def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, 
 
     try:
         for name, tensors in shards.items():
-            part = place(name)
-            part.touch()
-            mode = part.stat().st_mode  # save_file would leave a file that only its owner can read
-            save_file(tensors, part, metadata={"save_id": config["save_id"]})
-            part.chmod(mode)
+            write_safetensors(tensors, place(name), {"save_id": config["save_id"]})
         if len(shards) > 1:
             where = {tensor: name for name, tensors in shards.items() for tensor in tensors}
             place(INDEX).write_text(json.dumps({"metadata": {"save_id": config["save_id"]}, "weight_map": where}, indent=1))
@@ -197,6 +193,14 @@ def read_weights(directory: Path, save_id: str | None) -> dict[str, Tensor]:
             raise HyenaError(f"{directory / name} and {CONFIG} come from two different saves: save the model again")
         tensors.update(values)
     return tensors
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file of contiguous tensors on the CPU that share no memory, with the permissions that any new file has."""
+    path.touch()
+    mode = path.stat().st_mode  # save_file would leave a file that only its owner can read
+    save_file(tensors, path, metadata=metadata)
+    path.chmod(mode)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
