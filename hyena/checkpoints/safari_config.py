@@ -1,7 +1,7 @@
 """safari's published configurations (HazyResearch/safari) <-> ours: every option is used, known to change nothing, or refused.
 
 Each function that reads a table of options stands before the one that writes it. What a table has no option for is left out
-there; reading the table back shows it (`export.py`). Sources are named as file: symbol of the safari repository.
+there; reading the table back shows it (`express.py`). Sources are named as file: symbol of the safari repository.
 """
 
 from typing import Any

@@ -13,6 +13,7 @@ COMMANDS = {
     "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
     "info": "versions, devices, and which backend computes what and why",
+    "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
 }
 
 HELP = f"""\

@@ -121,7 +121,12 @@ def test_both_heads_are_too_many():
 
 @pytest.mark.parametrize(
     ("option", "value", "why"),
-    [("hyena_order", 3, "order 2 alone"), ("train_freq", False, "requires_grad_"), ("short_filter_order", 5, "pads by 2"), ("layer_norm_epsilon", 1e-6, "1e-5")],
+    [
+        ("hyena_order", 3, "order 2 alone"),
+        ("train_freq", False, "requires_grad_"),
+        ("short_filter_order", 5, "pads by 2"),
+        ("layer_norm_epsilon", 1e-6, "1e-5"),
+    ],
 )
 def test_what_the_port_cannot_do_is_refused(option: str, value: Any, why: str):
     with refused("the published configuration", option, repr(value), why):
