@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
     try:
         done = convert(a.source, a.directory, a.to, a.format, a.config, a.dtype, a.drop, a.overwrite)
     except HyenaError as error:  # the cures of `load` are its arguments; here they are options
-        raise HyenaError(str(error).replace("format=", "--from ").replace("config=", "--config ")) from None
+        raise HyenaError(str(error).replace("format=", "--from").replace("config=", "--config")) from None
     logits = f"and so are the logits of {done.tokens} ids" if done.tokens else "too large to compare logits"
     print(
         f"{a.directory}: {done.format}, {done.parameters:,} parameters, {' and '.join(done.dtypes)}; "
