@@ -44,8 +44,9 @@ def run(arguments: list[str]) -> int:
     except HyenaError as error:  # the cures of `load` are its arguments; here they are options
         raise HyenaError(str(error).replace("format=", "--from").replace("config=", "--config")) from None
     logits = f"and so are the logits of {done.tokens} ids" if done.tokens else "too large to compare logits"
+    kept = " (filters and rotary frequencies stay float32)" if len(done.dtypes) > 1 else ""
     print(
-        f"{a.directory}: {done.format}, {done.parameters:,} parameters, {' and '.join(done.dtypes)}; "
+        f"{a.directory}: {done.format}, {done.parameters:,} parameters, {' and '.join(done.dtypes)}{kept}; "
         f"read back: {done.tensors} tensors are equal, {logits}"
     )
     return 0

@@ -17,7 +17,7 @@ from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel
 from hyena.modules.precision import Float32Module
-from tests.checkpoints.golden import CASES, FOLDER, Case, case
+from tests.checkpoints.golden import CASES, Case, case
 from tests.helpers import refused
 from tests.models.small import loud
 
@@ -338,7 +338,3 @@ def test_unknown_names_are_refused(tmp_path: Path):
     with refused(tmp_path / "nowhere", "does not exist"):
         convert(tmp_path / "nowhere", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_golden_files_were_left_alone():
-    assert not list(FOLDER.glob("**/*.part"))
