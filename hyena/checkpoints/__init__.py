@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hyena.checkpoints import hyenadna, safari
+from hyena.checkpoints.exporter import convert, export
 from hyena.checkpoints.files import published_config, read_tensors, weights_file
 from hyena.configs.files import nearest, read_json
 from hyena.errors import HyenaError
@@ -79,4 +80,4 @@ def _recognise(path: Path) -> str:
     raise HyenaError(f"{path} does not say what it is: pass format= one of {', '.join(FORMATS)}")
 
 
-__all__ = ["FORMATS", "load", "load_mixer"]
+__all__ = ["FORMATS", "convert", "export", "load", "load_mixer"]

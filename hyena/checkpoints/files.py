@@ -1,6 +1,12 @@
-"""Published files on disk: tensors out of safetensors and PyTorch pickles, without running anything they contain."""
+"""Published files on disk: tensors out of safetensors and PyTorch pickles, without running anything they contain; and into
+them, in a directory that appears whole or not at all.
+"""
 
+import os
 import pickle
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +15,10 @@ from torch import Tensor
 
 from hyena.configs.files import read_json
 from hyena.errors import HyenaError
-from hyena.models.store import read_safetensors
+from hyena.models import store
+from hyena.models.store import read_safetensors, write_safetensors
 
-_NAMES = ("model.safetensors", "weights.ckpt", "pytorch_model.bin")
+_NAMES = ("model.safetensors", "weights.ckpt", "pytorch_model.bin", "model.ckpt")
 
 
 def weights_file(path: Path) -> Path:
@@ -80,3 +87,62 @@ def _read_pickle(path: Path) -> Any:
     except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HyenaError(f"{path} is not a whole PyTorch file ({reason}): copy or download it again") from None
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, key: str | None = None) -> None:
+    """Write a .safetensors file, or a pickle of a plain dictionary of tensors (under `key`, where one is given).
+
+    One tensor under several names is stored once in a pickle, and once a name in safetensors.
+    """
+    if path.suffix == ".safetensors":
+        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        return write_safetensors(copies, path, {"format": "pt"})
+    # Copies, because a view would take the whole of what it is a view of into the file.
+    once = {id(tensor): tensor.detach().cpu().contiguous().clone() for tensor in tensors.values()}
+    content = {name: once[id(tensor)] for name, tensor in tensors.items()}
+    torch.save(content if key is None else {key: content}, path)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise `HyenaError` unless a directory may be made at `path`: nothing is there, or a model alone and `overwrite`."""
+    if path.is_dir():
+        names = {file.name for file in path.iterdir()}
+        if names and not overwrite:
+            raise HyenaError(f"{path} already exists: replace it with overwrite (--overwrite), or name another directory")
+        own = {file.name for file in store.files(path)} | set(_NAMES)
+        if names - own and store.is_native(path):
+            own.add(str(read_json(path / store.CONFIG).get("model", {}).get("tokenizer")).removeprefix("file:"))
+        if names - own:
+            raise HyenaError(f"{path} holds {min(names - own)}, which is no part of a model: name another directory")
+    elif path.exists():
+        raise HyenaError(f"{path} is a file: name a directory")
+
+
+@contextmanager
+def new_directory(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A neighbour of `path` to write into; it takes the place of `path` when the body has ended without an exception.
+
+    After one (Ctrl-C included) nothing is left, and what was at `path` is there still. Raises `HyenaError` as `check_free`
+    does and where the directory cannot be written.
+    """
+    check_free(path, overwrite)
+    final = path.resolve()
+    part, old = (final.with_name(f".{final.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    made = [parent for parent in final.parents if not parent.exists()]
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if final.exists():
+            os.rename(final, old)
+        os.rename(part, final)
+    except OSError as error:
+        raise HyenaError(f"cannot write to {path}: {error.strerror or error}; choose another directory") from None
+    finally:
+        if old.exists() and not final.exists():
+            os.rename(old, final)
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for parent in made if not final.exists() else []:
+            with suppress(OSError):
+                parent.rmdir()

@@ -1,6 +1,7 @@
-"""safari's published configurations (HazyResearch/safari) -> ours: every option is used, known to change nothing, or refused.
+"""safari's published configurations (HazyResearch/safari) <-> ours: every option is used, known to change nothing, or refused.
 
-Sources are named as file: symbol of the safari repository.
+Each function that reads a table of options stands before the one that writes it. What a table has no option for is left out
+there; reading the table back shows it (`express.py`). Sources are named as file: symbol of the safari repository.
 """
 
 from typing import Any
@@ -19,6 +20,7 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "sigmoid": "sigmoid",
 }
+_INITIAL_STD = 0.02  # long_conv_lm.py: _init_weights
 
 
 def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, int]:
@@ -65,6 +67,32 @@ def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, i
     return config, o.whole("l_max")
 
 
+def operator_options(config: HyenaConfig, max_length: int) -> dict[str, Any]:
+    """The inverse of `operator_config`. The shift is always written, because the published codes differ in its default."""
+    filter = config.filter
+    return {
+        "emb_dim": filter.features,
+        "filter_order": filter.width,
+        "num_inner_mlps": filter.inner_layers,
+        "w": filter.frequency,
+        "lr_pos_emb": 1e-5 if filter.train_features else 0.0,
+        "modulate": filter.window == "exponential",
+        "target": filter.decay_target,
+        "fast_decay_pct": filter.fast_decay,
+        "slow_decay_pct": filter.slow_decay,
+        "shift": filter.shift,
+        "normalized": filter.channel_norm,
+        "order": config.order,
+        "short_filter_order": config.short_taps,
+        "activation": next((theirs for theirs, ours in _ACTIVATIONS.items() if ours == config.activation), "id"),
+        "outer_mixing": config.gating == "outer",
+        "post_order_ffn": config.order_scale,
+        "bias": config.skip,
+        "dropout": config.dropout,
+        "l_max": max_length,
+    }
+
+
 def attention_config(options: Account[Any]) -> AttentionConfig:
     """flash_attn's MHA arguments as safari's create_mixer_cls passes them."""
     o = options
@@ -85,6 +113,14 @@ def attention_config(options: Account[Any]) -> AttentionConfig:
     return config
 
 
+def attention_options(config: AttentionConfig) -> dict[str, Any]:
+    """The inverse of `attention_config`, with the options that every version of MHA knows where the defaults are enough."""
+    options: dict[str, Any] = {"num_heads": config.heads, "causal": True, "dropout": config.dropout}
+    options |= {"rotary_emb_dim": config.rotary_width} if config.rotary_width else {}
+    options |= {} if config.qkv_bias else {"qkv_proj_bias": False}
+    return options | ({} if config.out_bias else {"out_proj_bias": False})
+
+
 def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | None = None) -> ModelConfig:
     """ConvLMHeadModel's arguments (src/models/sequence/long_conv_lm.py) -> our configuration."""
     o: Account[Any] = Account(config, "the published configuration")
@@ -94,7 +130,7 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
         raise HyenaError(f"{layer.source}: _name_ is {name!r}: only 'hyena' can be loaded")
     # Speed, memory, initialisation and what the constructor returns: none changes the function of loaded weights.
     o.ignore("fused_mlp", "fused_dropout_add_ln", "checkpoint_mixer", "checkpoint_mlp", "process_group", "sequence_parallel")
-    o.ignore("return_hidden_state", "initializer_cfg", "device", "dtype", "_name_", "use_head", "n_classes")
+    o.ignore("return_hidden_state", "device", "dtype", "_name_", "use_head", "n_classes")
     o.expect("layer_norm_epsilon", 1e-5, "the published blocks use 1e-5 whatever it says")
     hyena, max_length = operator_config(layer, shift)
     layer.ignore("channel_layout")
@@ -109,6 +145,7 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
         if options is None:
             raise HyenaError(f"{o.source} has attn_layer_idx {sorted(attention)} and no attn_cfg: add it")
         mixers = Mixers(H=hyena, A=attention_config(Account(options, "the published configuration's attn_cfg")))
+    initial: Account[Any] = Account(o.take("initializer_cfg", None) or {}, "the published configuration's initializer_cfg")
     width, depth = o.whole("d_model"), o.whole("n_layer")
     hidden = o.take("d_inner", None)
     result = ModelConfig(
@@ -123,7 +160,29 @@ def model_config(config: dict[str, Any], shift: float = 0.0, tokenizer: str | No
         dropout=o.number("resid_dropout", 0.0),
         embed_dropout=o.number("embed_dropout", 0.1),
         float32_residual=o.take("residual_in_fp32", False),
+        init_std=initial.number("initializer_range", _INITIAL_STD),
         mixers=mixers,
     )
     o.close()
     return result
+
+
+def model_options(config: ModelConfig) -> dict[str, Any]:
+    """The inverse of `model_config`; speed options as the released configurations have them."""
+    attention = [i for i, letter in enumerate(config.layers) if letter == "A"]
+    return {
+        "d_model": config.width,
+        "n_layer": len(config.layers),
+        "d_inner": config.hidden,
+        "vocab_size": config.vocab_size,
+        "resid_dropout": config.dropout,
+        "embed_dropout": config.embed_dropout,
+        "layer": {"_name_": "hyena", **operator_options(config.mixers.H, config.max_length)},
+        "fused_mlp": False,
+        "fused_dropout_add_ln": False,
+        "residual_in_fp32": config.float32_residual,
+        "pad_vocab_size_multiple": config.vocab_multiple,
+        "max_position_embeddings": config.position_rows,
+        **({} if config.init_std == _INITIAL_STD else {"initializer_cfg": {"initializer_range": config.init_std}}),
+        **({"attn_layer_idx": attention, "attn_cfg": attention_options(config.mixers.A)} if attention else {}),
+    }

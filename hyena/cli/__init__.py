@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
     "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
+    "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
 }
 
 HELP = f"""\

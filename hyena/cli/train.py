@@ -16,13 +16,14 @@ Train a language model. CONFIG.toml holds the tables [model], [data], [optimizer
 A run's directory, or the run.toml in it, stands for the configuration that the run was started with.
 
 --resume goes on where the run in the directory stopped, also after a crash, and starts it where there is none; --overwrite
-replaces it. Ctrl-C and SIGTERM save and stop."""
+replaces it. Ctrl-C and SIGTERM save and stop. --soft-mask and --iupac are short for --data.soft-mask and --data.iupac."""
+_SHORT = {"--soft-mask": "--data.soft-mask", "--iupac": "--data.iupac"}
 
 
 def run(arguments: list[str]) -> int:
     """Parse, train, print where everything is."""
     flags = {name: f"--{name}" in arguments for name in ("resume", "overwrite")}
-    rest = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+    rest = [_SHORT.get(argument, argument) for argument in arguments if argument not in ("--resume", "--overwrite")]
     if rest and not rest[0].startswith("-"):
         config = configuration(rest[0], rest[1:])
     elif {"-h", "--help"} & set(rest):

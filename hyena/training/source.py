@@ -39,8 +39,9 @@ class CorpusSource:
         limit = len(held_out) if t.valid_tokens is None else min(t.valid_tokens, len(held_out))
         self.training, self.held_out = training.tokens, cut(held_out.tokens, 0, limit)
         self.tokenizer, self.config = tokenizer, config
-        strands = config.data.reverse_complement and isinstance(tokenizer, DNATokenizer)
-        self.complement = tokenizer.complement if strands else None
+        self.complement = None
+        if config.data.reverse_complement and isinstance(tokenizer, DNATokenizer):
+            self.complement = tokenizer.complement
         self.notes = tuple(dict.fromkeys(training.notes + held_out.notes))
         self.batch(0, 1, config.length)
         evaluation_windows(self.held_out, config.length, t.batch_size)

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hyena.checkpoints.files import published_config, read_tensors, weights_file
+from hyena.checkpoints.files import check_free, new_directory, published_config, read_tensors, weights_file, write_tensors
 from hyena.errors import HyenaError
 from tests.helpers import refused
 
@@ -38,7 +38,7 @@ def assert_weights(tensors: dict[str, Tensor]) -> None:
 # --- which file, which configuration ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "weights.ckpt", "pytorch_model.bin"])
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.ckpt", "pytorch_model.bin", "model.ckpt"])
 def test_the_one_published_file_of_a_directory(tmp_path: Path, name: str):
     (tmp_path / name).write_text("")
     (tmp_path / "config.json").write_text("")
@@ -336,3 +336,150 @@ def test_the_next_file_is_not_trusted_for_the_last_ones_sake(tmp_path: Path, scr
     before = set(torch.serialization.get_safe_globals())
     read_tensors(save(tmp_path, script.Plain()))
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.ckpt", "a.safetensors"])
+def test_what_is_written_is_read(tmp_path: Path, name: str):
+    write_tensors(WEIGHTS, tmp_path / name)
+    assert_weights({key: read_tensors(tmp_path / name)[key] for key in WEIGHTS})
+    (tmp_path / "other").touch()
+    assert (tmp_path / name).stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_pickle_is_a_plain_dictionary_of_tensors(tmp_path: Path):
+    file = tmp_path / "a.ckpt"
+    write_tensors({name: nn.Parameter(tensor) for name, tensor in WEIGHTS.items()}, file, "state_dict")
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(file) == []
+    content = torch.load(file, weights_only=True)
+    assert list(content) == ["state_dict"]
+    assert {type(value) for value in content["state_dict"].values()} == {Tensor}
+    assert_weights(content["state_dict"])
+
+
+def test_aliases_are_stored_once_in_a_pickle_and_views_alone(tmp_path: Path):
+    large = torch.randn(100_000)
+    write_tensors({"a": large, "b": large}, tmp_path / "aliases.ckpt")
+    write_tensors({"a": large[:10]}, tmp_path / "view.ckpt")
+    assert (tmp_path / "aliases.ckpt").stat().st_size < 1.1 * large.nbytes
+    assert (tmp_path / "view.ckpt").stat().st_size < 0.1 * large.nbytes
+    content = torch.load(tmp_path / "aliases.ckpt")
+    assert content["a"].data_ptr() == content["b"].data_ptr()
+    write_tensors({"a": large, "b": large}, tmp_path / "aliases.safetensors")  # which refuses shared memory
+    assert torch.equal(read_tensors(tmp_path / "aliases.safetensors")["b"], large)
+
+
+# --- a directory that appears whole or not at all ----------------------------------------------------------------------------
+
+
+def fill(directory: Path, text: str = "{}") -> None:
+    """A model, as far as its files' names go."""
+    (directory / "config.json").write_text(text)
+    (directory / "weights.ckpt").touch()
+
+
+def test_a_new_directory_appears_when_it_is_whole(tmp_path: Path):
+    path = tmp_path / "a" / "b" / "model"
+    with new_directory(path, overwrite=False) as part:
+        fill(part)
+        assert not path.exists()
+        assert part.parent == path.parent
+    assert {file.name for file in path.iterdir()} == {"config.json", "weights.ckpt"}
+    assert [file.name for file in path.parent.iterdir()] == ["model"]
+    (tmp_path / "other").mkdir()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, HyenaError, RuntimeError, MemoryError])
+@pytest.mark.parametrize("before", [False, True], ids=["nothing there", "a model there"])
+def test_an_exception_leaves_what_was_there(tmp_path: Path, error: type[BaseException], before: bool):
+    path = tmp_path / "a" / "model"
+    if before:
+        path.mkdir(parents=True)
+        fill(path, '{"old": 1}')
+
+    def fail() -> None:
+        with new_directory(path, overwrite=True) as part:
+            fill(part)
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    if before:
+        assert (path / "config.json").read_text() == '{"old": 1}'
+        assert [file.name for file in path.parent.iterdir()] == ["model"]
+    else:
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_ctrl_c_between_the_moves_leaves_one_whole_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int):
+    (tmp_path / "model").mkdir()
+    fill(tmp_path / "model", '{"old": 1}')
+    rename, done = os.rename, []
+
+    def interrupted(a: Path, b: Path) -> None:
+        if len(done) == moves:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        done.append("moved")
+        rename(a, b)
+        if moves == 2 and len(done) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_directory(tmp_path / "model", overwrite=True) as part:
+        fill(part, '{"new": 1}')
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "config.json").read_text() == ('{"new": 1}' if moves == 2 else '{"old": 1}')
+
+
+def test_what_is_there_is_replaced_only_when_asked_to(tmp_path: Path):
+    path = tmp_path / "model"
+    path.mkdir()
+    check_free(path, overwrite=False)  # an empty directory holds nothing to lose
+    fill(path)
+    with refused(path, "already exists", "--overwrite"):
+        check_free(path, overwrite=False)
+    with new_directory(path, overwrite=True) as part:
+        (part / "model.safetensors").touch()
+    assert [file.name for file in path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_directory_with_more_than_a_model_is_never_replaced(tmp_path: Path):
+    fill(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with refused(tmp_path, "notes.txt", "no part of a model"):
+        check_free(tmp_path, overwrite=True)
+    with refused(tmp_path / "notes.txt", "is a file"):
+        check_free(tmp_path / "notes.txt", overwrite=True)
+
+
+def test_a_tokenizers_file_is_part_of_its_model(tmp_path: Path):
+    fill(tmp_path, '{"format": "hyena", "model": {"tokenizer": "file:words.json"}}')
+    (tmp_path / "words.json").touch()
+    check_free(tmp_path, overwrite=True)
+    fill(tmp_path)
+    with refused("words.json"):
+        check_free(tmp_path, overwrite=True)
+
+
+def test_a_link_to_a_directory_stays_a_link(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    fill(tmp_path / "disk")
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with new_directory(tmp_path / "link", overwrite=True) as part:
+        fill(part, '{"new": 1}')
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "config.json").read_text() == '{"new": 1}'
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        refused(tmp_path / "file" / "model", "cannot write", "another directory"),
+        new_directory(tmp_path / "file" / "model", False),
+    ):
+        pass

@@ -121,7 +121,12 @@ def test_both_heads_are_too_many():
 
 @pytest.mark.parametrize(
     ("option", "value", "why"),
-    [("hyena_order", 3, "order 2 alone"), ("train_freq", False, "requires_grad_"), ("layer_norm_epsilon", 1e-6, "1e-5")],
+    [
+        ("hyena_order", 3, "order 2 alone"),
+        ("train_freq", False, "requires_grad_"),
+        ("short_filter_order", 5, "pads by 2"),
+        ("layer_norm_epsilon", 1e-6, "1e-5"),
+    ],
 )
 def test_what_the_port_cannot_do_is_refused(option: str, value: Any, why: str):
     with refused("the published configuration", option, repr(value), why):
@@ -170,5 +175,5 @@ RELEASED = {  # name of the preset: d_model, n_layer, l_max of the released conf
 def test_a_preset_is_what_the_released_configuration_becomes(name: str):
     width, depth, l_max = RELEASED[name]
     config = PORT.config | {"d_model": width, "n_layer": depth, "max_seq_len": l_max, "d_inner": 4 * width}
-    ours: ModelConfig = hyenadna._port_config(config)
+    ours: ModelConfig = hyenadna.port_config(config)
     assert ours.replace(tied=True) == getattr(presets, name)()

@@ -1,14 +1,17 @@
 """safari's tensors: each layout difference undone, every key used once."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from hyena.checkpoints import safari
 from hyena.checkpoints.account import Account
-from tests.checkpoints.golden import case
+from tests.checkpoints.golden import CASES, case
 from tests.helpers import refused
 
 LM, OPERATOR, O3 = case("safari-lm"), case("safari-operator-src-o2"), case("safari-operator-src-o3")
@@ -71,6 +74,60 @@ def test_aliases_that_are_absent_are_the_first():
             del tensors[key]
 
     assert same(load_lm(drop), load_lm(lambda t: None))
+
+
+def test_every_change_of_layout_is_undone_by_its_inverse():
+    for shape in ((6, 3), (6,)):
+        rows = torch.randn(shape)
+        for layout in safari.LAYOUTS:
+            for convolutions in (1, 2, 3):
+                assert torch.equal(safari.order_first(safari.in_layout(rows, convolutions, layout), convolutions, layout), rows)
+                assert torch.equal(safari.in_layout(safari.order_first(rows, convolutions, layout), convolutions, layout), rows)
+    assert safari.in_layout(torch.tensor([0, 10, 20, 1, 11, 21]), 2, safari.CHANNEL_FIRST).tolist() == [0, 1, 10, 11, 20, 21]
+    taps = torch.randn(4, 3)
+    assert torch.equal(safari.flip_taps(safari.conv1d_weight(taps)), taps)
+    assert safari.conv1d_weight(taps).shape == (4, 1, 3)
+    scales = torch.randn(2)
+    assert torch.equal(safari.used_scales(safari.all_scales(scales), 2), scales)
+    assert safari.all_scales(scales).shape == (3, 1, 1)
+    frequency = torch.randn(4)
+    repeated = safari.repeated_frequency(frequency, "mlp", 3)
+    assert list(repeated) == ["mlp.1.freq", "mlp.3.freq", "mlp.5.freq"]
+    assert torch.equal(safari.shared_frequency(Account(repeated, "file"), "mlp", 3), frequency)
+    safari.tied_head(Account(safari.repeated_embedding(rows), "file"), rows)
+
+
+OPERATORS = [name for name in CASES if case(name).is_operator and not name.endswith("blocks")]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_is_written_as_it_was_read(name: str):
+    c = case(name)
+    layout = safari.CHANNEL_FIRST if c.which == "src" else safari.ORDER_FIRST
+    mixer = c.mixer()
+    values = Account({f"ours.{key}": tensor for key, tensor in mixer.state_dict().items()}, "the mixer")
+    written = safari.published_operator(values, "ours.", "", mixer.config, layout)
+    values.close()
+    assert written.keys() == c.state.keys()
+    unread = safari.unread(mixer.config, 1).keys()
+    for key, tensor in written.items():
+        wanted = c.state[key].clone()
+        if key == "ord_proj_w":
+            wanted[-1] = 0  # the row that the published code never reads
+        if key not in unread:
+            assert torch.equal(tensor, wanted), key
+
+
+def test_what_the_published_operator_never_reads_has_its_shape_and_value():
+    c = case("safari-operator-src-o3")
+    config = c.mixer().config
+    assert safari.unread(config, 3) == {}
+    bare = replace(config, skip=False, filter=replace(config.filter, window="none"))
+    spare = safari.unread(bare, c.state["filter_fn.bias"].shape[0])
+    assert {key: tensor.shape for key, tensor in spare.items()} == {key: c.state[key].shape for key in spare}
+    assert not spare["filter_fn.bias"].any()
+    decay = spare["filter_fn.modulation.deltas"]  # the formula, in the published order of channels
+    assert_close(decay[0, 0, [0, -1]], torch.tensor([math.log(1e-2) / 1.5, math.log(1e-2) / 0.3]))
 
 
 # --- names ------------------------------------------------------------------------------------------------------------------

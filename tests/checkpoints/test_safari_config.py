@@ -1,11 +1,19 @@
 """safari's options: used, known to change nothing, or refused."""
 
+import json
 from typing import Any
 
 import pytest
 
 from hyena.checkpoints.account import Account
-from hyena.checkpoints.safari_config import model_config, operator_config
+from hyena.checkpoints.safari_config import (
+    attention_config,
+    attention_options,
+    model_config,
+    model_options,
+    operator_config,
+    operator_options,
+)
 from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig
 from hyena.configs.model import ModelConfig
 from tests.checkpoints.golden import case
@@ -60,7 +68,11 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 def test_an_option_becomes_ours(name: str):
     theirs, mixer, filter = OPTIONS[name]
     base = {"features": 3, "width": 64, "inner_layers": 2, "frequency": 1.0, "train_features": True}
-    assert operator(**theirs)[0] == HyenaConfig(**mixer, filter=ImplicitFilterConfig(**base | filter))
+    ours = operator(**theirs)[0]
+    assert ours == HyenaConfig(**mixer, filter=ImplicitFilterConfig(**base | filter))
+    written: Account[Any] = Account(operator_options(ours, 64), "the options")
+    assert operator_config(written, shift=0.5) == (ours, 64)
+    written.close()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +146,44 @@ def test_attention_stands_where_it_is_told_to():
     assert AttentionConfig(heads=2, rotary_width=8) == ours.mixers.A
     with refused("attn_layer_idx [0, 2]", "no attn_cfg"):
         model_config({k: v for k, v in ATTENTION.items() if k != "attn_cfg"})
+
+
+@pytest.mark.parametrize("config", [LM, ATTENTION], ids=["hyena", "attention"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"resid_dropout": 0.5, "max_position_embeddings": 9}, {"initializer_cfg": {"initializer_range": 0.1}}],
+    ids=["as it is", "dropout and positions", "initial weights"],
+)
+def test_what_is_written_is_read_as_the_same(config: dict[str, Any], options: dict[str, Any]):
+    ours = model_config(config | options)
+    written = model_options(ours)
+    assert json.loads(json.dumps(written)) == written
+    assert model_config(written) == ours
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ({}, set()),
+        ({"dropout": 0.5}, set()),
+        ({"rotary_width": 8}, {"rotary_emb_dim"}),
+        ({"qkv_bias": False}, {"qkv_proj_bias"}),
+        ({"out_bias": False}, {"out_proj_bias"}),
+    ],
+    ids=["plain", "dropout", "rotary", "no qkv bias", "no output bias"],
+)
+def test_attention_is_written_with_options_that_every_version_knows(options: dict[str, Any], more: set[str]):
+    ours = AttentionConfig(**{"heads": 2, "rotary_width": 0} | options)
+    written = attention_options(ours)
+    assert attention_config(Account(written, "attn_cfg")) == ours
+    assert written.keys() == {"num_heads", "causal", "dropout"} | more
+
+
+def test_the_initial_deviation_is_an_option():
+    assert model_config(LM).init_std == 0.02
+    assert model_config(LM | {"initializer_cfg": {"initializer_range": 0.3}}).init_std == 0.3
+    with refused("initializer_cfg", "'wide'", "table"):
+        model_config(LM | {"initializer_cfg": "wide"})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def assert_one_line(outcome: Outcome, *parts: str) -> None:
 # {models}: the directory of saved models. The first of the parts is the thing, the others its value and the cure.
 COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "unknown command": ("trian", ("'trian'", "did you mean 'train'", "generate")),
-    "unknown command far from any": ("xyz", ("'xyz'", "demo, prepare, train, generate, evaluate, info")),
+    "unknown command far from any": ("xyz", ("'xyz'", "demo, prepare, train")),
     "option before the command": ("--json info", ("'--json'", "commands")),
     "train nothing": ("train", ("configuration", "hyena train CONFIG.toml")),
     "train options alone": ("train --resume", ("configuration", "hyena train CONFIG.toml")),
@@ -78,6 +78,27 @@ COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "long windows": ("evaluate {models}/bytes --data {models}/text.txt --length 33", ("33", "max_length 32", "truncate")),
     "an option of info": ("info --jsn", ("--jsn", "--json", "hyena info --help")),
     "an argument of info": ("info everything", ("everything", "hyena info --help")),
+    "convert nothing": ("convert", ("required", "hyena convert --help")),
+    "convert what is not there": ("convert {models}/nowhere {models}/new", ("{models}/nowhere", "does not exist")),
+    "convert to an unknown format": ("convert {models}/bytes {models}/new --to safri", ("'safri'", "did you mean 'safari'")),
+    "convert from an unknown format": (
+        "convert {models}/bytes {models}/new --from safri",
+        ("'safri'", "did you mean 'safari'"),
+    ),
+    "convert what does not say what it is": (
+        "convert {models}/text.txt {models}/new",
+        ("{models}/text.txt", "does not say", "--from one of"),
+    ),
+    "convert onto a model": ("convert {models}/bytes {models}/dna", ("{models}/dna", "already exists", "--overwrite")),
+    "convert onto a file": ("convert {models}/bytes {models}/text.txt --overwrite", ("{models}/text.txt", "is a file")),
+    "convert onto other files": ("convert {models}/bytes {models} --overwrite", ("{models}", "no part of a model")),
+    "convert to an unknown precision": ("convert {models}/bytes {models}/new --dtype int8", ("--dtype", "'int8'")),
+    "give up what is no option": ("convert {models}/bytes {models}/new --to safari --drop byond", ("'byond'", "'beyond'")),
+    "give up what need not be": ("convert {models}/bytes {models}/new --drop beyond", ("beyond", "leave it out")),
+    "convert what has no word": (
+        "convert {models}/dna {models}/new --to hyenadna-hf",
+        ("hyenadna-hf cannot express mixers.H.filter.shift = 0.0", "0.05", "format hyena or safari"),
+    ),
     "no steps": ("demo --steps 0 --directory {models}/demo", ("steps", "0", "at least 1")),
     "no number of steps": ("demo --steps many", ("--steps", "'many'")),
 }
@@ -138,7 +159,6 @@ OVERRIDES: dict[str, tuple[str, tuple[str, ...]]] = {
     "a stray word": ("more", ("more", "--help")),
     "a size below one": ("--training.log-every 0", ("training.log_every", "0", "at least 1")),
     "resume and overwrite": ("--resume --overwrite", ("resume", "overwrite")),
-    "nothing to resume": ("--resume", ("run", "no state to resume", "without --resume")),
 }
 
 

@@ -83,10 +83,13 @@ def option_names(cls: type, before: str = "--") -> list[str]:
         hint = get_type_hints(cls)[f.name]
         if is_dataclass(hint):
             names += option_names(hint, f"{before}{f.name}.")
-        elif is_optional_table(hint):
             continue
-        elif "Positional" not in str(get_type_hints(cls, include_extras=True)[f.name]):
-            names.append(before + f.name.replace("_", "-"))
+        if is_optional_table(hint):
+            continue
+        extras = getattr(get_type_hints(cls, include_extras=True)[f.name], "__metadata__", ())
+        if "Positional" not in str(extras):
+            own = [extra.name for extra in extras if getattr(extra, "name", None)]  # `from` cannot be a field's name
+            names.append(before + (own[0] if own else f.name.replace("_", "-")))
     return names
 
 

@@ -269,10 +269,14 @@ def test_what_was_changed_in_the_data_is_noted_once(tmp_path: Path):
     path.write_text(">a genome\n" + 100 * "ACGTR")
     notes: list[str] = []
     model = {"vocab_size": 12, "tokenizer": "dna"}
-    train(tiny(tmp_path / "run", path, **model), note=notes.append)
-    assert [note for note in notes if "FASTA, 1 record" in note] == notes[:1]
-    assert [note for note in notes if "100 ambiguity codes" in note] == notes[1:2]
-    assert len(notes) == 2
+    with refused("genome.fa", "record 'a'", "'R' at position 5", "--iupac n"):
+        train(tiny(tmp_path / "run", path, **model))
+    assert not (tmp_path / "run").exists()
+    train(tiny(tmp_path / "run", path, iupac="n", **model), note=notes.append)
+    assert sum("FASTA, 1 record" in note for note in notes) == 1
+    assert sum("100 ambiguity codes" in note for note in notes) == 1
+    assert sum("implicit filters: " in note for note in notes) == 1
+    assert len(notes) == 5, "what the groups of parameters are comes last"
 
 
 class UnpluggedError(Exception):
