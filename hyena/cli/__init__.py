@@ -13,6 +13,8 @@ COMMANDS = {
     "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
     "info": "versions, devices, and which backend computes what and why",
+    "inspect": "seeing inside: filters, their reach, norms, what is unusual: hyena inspect DIR",
+    "bench": "measurements: hyena bench markov --data FILE",
 }
 
 HELP = f"""\
