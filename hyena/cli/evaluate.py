@@ -1,13 +1,15 @@
-"""`hyena evaluate DIR --data FILE [--json]`."""
+"""`hyena evaluate DIR --data FILE [--positions PLACE] [--json]`."""
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from hyena.cli.outputs import NO_PICTURE, beside, write_json
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
 
@@ -26,8 +28,10 @@ class Arguments:
     """Tokens a window; none given: the model's max_length."""
     batch_size: int = 16
     """Windows at a time."""
+    positions: Path | None = None
+    """Also write the loss at each position of the window: a directory for positions.json and .png, or their path."""
     json: bool = False
-    """Print one JSON object: nats_per_token, perplexity, bits_per_byte, tokens."""
+    """Print one JSON object: nats_per_token, perplexity, bits_per_byte, tokens, accuracy."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, ..."""
 
@@ -37,18 +41,26 @@ def run(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "hyena evaluate", DESCRIPTION)
     from hyena.cli.models import language_model
     from hyena.data import load_corpus
-    from hyena.training import evaluate
+    from hyena.training import evaluate_positions
 
     model, tokenizer = language_model(a.directory, a.device)
     corpus = load_corpus(a.data, tokenizer)
+    places = None if a.positions is None else beside(a.positions, "positions")
     with progress("token") as line:
         for note in corpus.notes:
             line.note(note)
-        result = evaluate(model, corpus.tokens, tokenizer, a.length, a.batch_size, line.update)
+        result, positions = evaluate_positions(model, corpus.tokens, tokenizer, a.length, a.batch_size, line.update)
+    # JSON has no infinity and no NaN: null says that there is no number.
+    values = {key: value if math.isfinite(value) else None for key, value in asdict(result).items()}
     if a.json:
-        # JSON has no infinity and no NaN: null says that there is no number.
-        print(json.dumps({key: value if math.isfinite(value) else None for key, value in asdict(result).items()}))
+        print(json.dumps(values))
     else:
         for name, value in asdict(result).items():
             print(f"{name:<15} {value if isinstance(value, int) else format(value, '.4f')}")
+    if places is not None:
+        from hyena.bench.plots import draw_positions
+
+        write_json(places[0], {"directory": str(a.directory), "data": corpus.source} | values | positions.to_dict())
+        drawn = draw_positions(positions, places[1], a.directory.resolve().name)
+        print(f"positions: {places[0]}, picture: {drawn or NO_PICTURE}", file=sys.stderr)
     return 0
