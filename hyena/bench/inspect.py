@@ -128,10 +128,20 @@ def inspect(
         tell("layer", i + 1, len(flows))
     config = model.config
     dtype = str(model.backbone.embedding.weight.dtype).removeprefix("torch.")
+    windows, length = ids.shape
     return Inspection(
-        model.kind, config.layers, config.width, config.max_length, dtype, model.parameter_count(),
-        source, *ids.shape, not_finite(model), tuple(layers),
-    )  # fmt: skip
+        kind=model.kind,
+        pattern=config.layers,
+        width=config.width,
+        max_length=config.max_length,
+        dtype=dtype,
+        parameters=model.parameter_count(),
+        source=source,
+        windows=windows,
+        length=length,
+        not_finite=not_finite(model),
+        layers=tuple(layers),
+    )
 
 
 def window_length(config: ModelConfig, length: int | None = None) -> int:
@@ -194,15 +204,15 @@ def _filters(m: Measure, frequency: np.ndarray) -> Filters:
 def pick(reach: np.ndarray, count: int) -> list[int]:
     """Up to `count` filters, evenly from the shortest reach (G,) to the longest; those without a reach are left out."""
     known = np.argsort(reach, kind="stable")[: int(np.isfinite(reach).sum())]
-    places = np.unique(np.linspace(0, len(known) - 1, count).round().astype(int)) if len(known) else []
-    return [int(known[place]) for place in places]
+    places = np.linspace(0, len(known) - 1, count).round().astype(int) if len(known) else np.array([], int)
+    return [int(known[place]) for place in np.unique(places)]
 
 
 def _short(taps: np.ndarray) -> ShortConvolution:
     """The summary of taps (channels, K)."""
     spread, largest = taps.max(1) - taps.min(1), np.abs(taps).max(1)
     alike = int((spread <= ALIKE * largest).sum()) if taps.shape[1] > 1 else 0
-    return ShortConvolution(*taps.shape, np.sqrt((taps**2).mean(0)).tolist(), alike)
+    return ShortConvolution(len(taps), taps.shape[1], np.sqrt((taps**2).mean(0)).tolist(), alike)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ _SHOWN, _ROWS, _COLUMNS = 6, 128, 72
 _FLOOR = -60.0
 """Decibels where the maps of filters are darkest."""
 _INK, _STREAM, _MIXER, _MLP, _GATE = "#22313f", "#b8c4ce", "#c8553d", "#3c6e8f", "#e0a030"
-_BACK = "tokens back, counted from 1"
+_BACK = "tokens back, from 1"
 
 
 def draw_inspection(inspection: Inspection, path: Path, title: str) -> Path | None:
@@ -27,7 +27,7 @@ def draw_inspection(inspection: Inspection, path: Path, title: str) -> Path | No
         return None
     left_out = len(with_filters) - len(shown)
     also = f"; the filters of {left_out} layers are not drawn" if left_out else ""
-    line = f"\nwhite line: reach, the lag by which {REACH:.0%} of a filter's energy has come{also}" if shown else ""
+    line = f"\nwhite line: the reach, within which lies {REACH:.0%} of a filter's energy{also}" if shown else ""
     figure.suptitle(
         f"{title}: pattern {_short(inspection.pattern)}, width {inspection.width}, max_length {inspection.max_length:,}{line}",
         parse_math=False,
@@ -100,18 +100,19 @@ def _draw_map(axes: Any, layer: Layer) -> Any:
 
 
 def _draw_taps(axes: Any, layer: Layer) -> None:
-    """A few filters' first taps with their signs, one above the other."""
+    """A few filters' taps with their signs over the same lags, averaged over columns, one filter above the other."""
     m = layer.measure
     assert m is not None
-    rows = pick(m.reach, 4)
+    rows, columns = pick(m.reach, 4), m.columns(4 * _COLUMNS)
     for place, row in enumerate(rows):
-        taps = m.head[row]
-        base = -2.2 * place
+        taps, base = m.means(columns)[row], -2.7 * place
         axes.axhline(base, color=_STREAM, linewidth=0.6)
-        axes.plot(taps / (np.abs(taps).max() or 1) + base, color=_MIXER, linewidth=1.0)
-        axes.text(0.99, base + 0.95, f"reach {m.reach[row]:,.0f}", transform=axes.get_yaxis_transform(), ha="right", va="top",
+        axes.plot(columns[:-1] + 1, taps / (np.abs(taps).max() or 1) + base, color=_MIXER, linewidth=1.0)
+        axes.text(0.99, base + 1.5, f"reach {m.reach[row]:,.0f}", transform=axes.get_yaxis_transform(), ha="right", va="top",
                   fontsize="small", color=_INK)  # fmt: skip
-    axes.set(xlabel="tokens back", yticks=[], ylim=(-2.2 * max(len(rows) - 1, 0) - 1.2, 1.2))
+    lowest = -2.7 * max(len(rows) - 1, 0) - 1.1
+    axes.set(xscale="log", xlim=(1, columns[-1] + 1), xlabel=_BACK, yticks=[], ylim=(lowest, 1.6))
+    _lags(axes)
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
@@ -147,7 +148,8 @@ def _draw_reach(axes: Any, layers: list[Layer]) -> None:
     axes.axhline(layers[0].measure.taps if layers[0].measure else 1, color=_INK, linestyle=":", linewidth=0.9)
     axes.text(0.02, 0.98, "dotted: the grid's end", transform=axes.transAxes, va="top", fontsize="small", color=_INK)
     axes.set(xlabel="layer", ylabel=_BACK)
-    axes.set_ylim(1, 3 * max(layer.measure.taps for layer in layers if layer.measure))
+    lowest = min([layer.filters.reach.minimum for layer in layers if layer.filters and layer.filters.reach], default=0)
+    axes.set_ylim((lowest + 1) / 2, 3 * max(layer.measure.taps for layer in layers if layer.measure))
     _logarithmic(axes)
     _whole_numbers(axes, [layer.index for layer in layers])
     axes.set_title("reach: median, deciles, extremes", fontsize="medium", color=_INK)
@@ -176,9 +178,10 @@ def _draw_norms(axes: Any, inspection: Inspection) -> None:
 
 def _lags(axes: Any) -> None:
     """1, 10, 1k, 1M in place of powers."""
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, NullFormatter
 
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _logarithmic(axes: Any) -> None:

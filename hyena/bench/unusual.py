@@ -16,6 +16,9 @@ GROWTH = 100.0
 LOUD = 1e4
 """float16 ends at 65504: a stream whose largest number is above this has less than a factor of seven to spare."""
 
+SOME = 0.05
+"""Filters of few positional features are slow functions, and one in some hundred is by chance loud late, untrained even."""
+
 
 def unusual(inspection: Inspection) -> list[str]:
     """Sentences on what a healthy trained model has not; empty where there is nothing to say."""
@@ -40,7 +43,7 @@ def _of_filters(f: Filters | None) -> Iterator[str]:
         yield f"{f.zero:,} {of} are nearly zero: dead, only the skip is left of them"
     if f.constant:
         yield f"{f.constant:,} {of} are constant within {CONSTANT:g}: running sums, not filters"
-    if f.undecayed:
+    if f.undecayed > SOME * f.filters:
         yield f"{f.undecayed:,} {of} never decay: the last tenth of the grid is {UNDECAYED:g} of their loudest or more"
     if f.not_finite:
         yield f"{f.not_finite:,} {of} hold numbers that are not finite"
