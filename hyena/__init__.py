@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hyena import checkpoints as checkpoints
     from hyena import data as data
     from hyena import ops as ops
+    from hyena.bench.inspect import inspect as inspect
     from hyena.checkpoints import load as load
     from hyena.configs import presets as presets
     from hyena.configs.data import DataConfig as DataConfig
@@ -60,6 +61,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "LanguageModel": ("hyena.models", "LanguageModel"),
     "cost": ("hyena.models", "cost"),
     "trace": ("hyena.models", "trace"),
+    "inspect": ("hyena.bench.inspect", "inspect"),
     "evaluate": ("hyena.training", "evaluate"),
     "train": ("hyena.training", "train"),
 }

@@ -16,6 +16,8 @@ COMMANDS = {
     "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
     "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
+    "inspect": "seeing inside: filters, their reach, norms, what is unusual: hyena inspect DIR",
+    "bench": "measurements: hyena bench markov --data FILE",
 }
 
 HELP = f"""\

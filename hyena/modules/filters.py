@@ -89,10 +89,18 @@ class ImplicitFilter(Float32Module):
             )
         return self._cached[1][:, :K]
 
+    def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
+        """Taps start .. stop - 1 of the grid alone, never kept: a long filter read in pieces, in bounded memory."""
+        t, z = self._grid(stop)
+        return self._values(t[start:], z[start:])
+
     def _taps(self, K: int) -> Tensor:
-        """The formula, for the first K points of the grid, in the dtype of the parameters."""
+        """The first K taps."""
+        return self._values(*self._grid(K))
+
+    def _values(self, t: Tensor, z: Tensor) -> Tensor:
+        """The formula at grid points t (K,) with features z (K, features), in the dtype of the parameters."""
         with torch.autocast(self.t.device.type, enabled=False):
-            t, z = self._grid(K)
             for layer in self.layers:
                 z = torch.sin(self.frequency * layer(z))
             taps = self.out.weight @ z.T  # (G, K): the transposed order leaves each filter contiguous

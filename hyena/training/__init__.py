@@ -1,6 +1,6 @@
 """FLOOR 5: the loop, optimiser groups and schedule, validation, and what a run leaves on disk."""
 
-from hyena.training.evaluate import Evaluation, evaluate
+from hyena.training.evaluate import Evaluation, Positions, evaluate, evaluate_positions
 from hyena.training.loop import Progress, Result, train
 
-__all__ = ["Evaluation", "Progress", "Result", "evaluate", "train"]
+__all__ = ["Evaluation", "Positions", "Progress", "Result", "evaluate", "evaluate_positions", "train"]

@@ -3,7 +3,9 @@
 import gzip
 import json
 import lzma
+import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import hyena
 from hyena.data import ByteTokenizer, DNATokenizer, load_corpus
 from hyena.models import LanguageModel
-from hyena.training import train
+from hyena.training import evaluate_positions, train
 from tests.cli.conftest import Run
 from tests.training.runs import TEXT, tiny
 
@@ -21,11 +23,11 @@ def evaluated(directory: Path, file: Path, tokenizer: object, *sizes: int) -> di
     return asdict(hyena.evaluate(hyena.load(directory), load_corpus(file, tokenizer).tokens, tokenizer, *sizes))
 
 
-def test_json_is_one_object_of_four_numbers(run: Run, models: Path):
+def test_json_is_one_object_of_numbers(run: Run, models: Path):
     status, out, _ = run("evaluate", models / "bytes", "--data", models / "text.txt", "--json")
     assert status == 0
     values = json.loads(out)
-    assert list(values) == ["nats_per_token", "perplexity", "bits_per_byte", "tokens"]
+    assert list(values) == ["nats_per_token", "perplexity", "bits_per_byte", "tokens", "accuracy"]
     assert values == evaluated(models / "bytes", models / "text.txt", ByteTokenizer())
     assert values["tokens"] == len(TEXT) - 1
 
@@ -80,3 +82,34 @@ def test_a_training_run_is_evaluated_as_it_was_validated(run: Run, tmp_path: Pat
     assert result.valid is not None
     line = ["evaluate", tmp_path / "run", "--data", tmp_path / "valid.txt", "--json", "--batch-size", "2"]
     assert json.loads(run(*line).out) == asdict(result.valid)
+
+
+def test_the_loss_at_each_position(run: Run, models: Path, tmp_path: Path):
+    line = ["evaluate", models / "bytes", "--data", models / "text.txt", "--length", "20", "--positions"]
+    status, out, err = run(*line, tmp_path / "loss.png", "--json")
+    assert status == 0
+    drawn = find_spec("matplotlib") is not None
+    assert {path.name for path in tmp_path.iterdir()} == {"loss.json", *(["loss.png"] if drawn else [])}
+    values = json.loads((tmp_path / "loss.json").read_text())
+    figures = json.loads(out)
+    assert {name: values[name] for name in figures} == figures, "the numbers of the command itself are there too"
+    tokens = load_corpus(models / "text.txt", ByteTokenizer()).tokens
+    _, positions = evaluate_positions(hyena.load(models / "bytes"), tokens, ByteTokenizer(), 20)
+    assert {name: values[name] for name in positions.to_dict()} == json.loads(json.dumps(positions.to_dict()))
+    assert len(values["nats"]) == 20
+    assert str(tmp_path / "loss.json") in err
+
+
+def test_positions_into_a_directory_without_the_extra(run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, _, err = run("evaluate", models / "bytes", "--data", models / "text.txt", "--positions", tmp_path)
+    assert status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["positions.json"]
+    assert "not drawn (pip install 'hyena[report]')" in err
+
+
+def test_a_place_that_is_not_there_is_said_before_the_work(run: Run, models: Path, tmp_path: Path):
+    line = ["evaluate", models / "bytes", "--data", models / "text.txt", "--positions", tmp_path / "nowhere" / "x"]
+    status, out, err = run(*line)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{tmp_path / 'nowhere'} is no directory" in err

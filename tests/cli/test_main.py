@@ -13,6 +13,7 @@ import pytest
 
 import hyena
 from hyena.cli import COMMANDS, info, main
+from hyena.cli.bench import MEASUREMENTS
 from hyena.cli.train import configuration
 from hyena.configs.data import RecallConfig
 from hyena.configs.training import RunConfig
@@ -31,7 +32,8 @@ def test_help_names_every_command(run: Run, flag: str):
 
 def test_every_command_is_a_file_and_every_file_that_runs_a_command():
     rooms = {path.stem for path in Path(hyena.__file__).parent.joinpath("cli").glob("*.py")}
-    assert {name for name in rooms if hasattr(import_module(f"hyena.cli.{name}"), "run")} == set(COMMANDS)
+    running = {name for name in rooms if hasattr(import_module(f"hyena.cli.{name}"), "run")}
+    assert running == set(COMMANDS) | {f"bench_{name}" for name in MEASUREMENTS}
 
 
 def test_version(run: Run):
@@ -42,7 +44,7 @@ def test_help_and_version_do_not_import_torch():
     script = """
 import sys
 from hyena.cli import COMMANDS, main
-of_commands = [[name, flag] for name in COMMANDS for flag in ("--help", "-h")]
+of_commands = [[name, flag] for name in COMMANDS for flag in ("--help", "-h")] + [["bench", "markov", "--help"]]
 for line in [["--help"], ["-h"], ["help"], ["--version"], *of_commands]:
     try:
         status = main(line)
@@ -93,12 +95,21 @@ def option_names(cls: type, before: str = "--") -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+# What takes options: `hyena bench` hands them on to its measurements.
+CALLS = [*(name for name in COMMANDS if name != "bench"), *(f"bench {name}" for name in MEASUREMENTS)]
+
+
+def arguments_of(call: str) -> type:
+    """The dataclass behind a call's options."""
+    return RunConfig if call == "train" else import_module(f"hyena.cli.{call.replace(' ', '_')}").Arguments
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_the_help_of_a_command_names_every_option(run: Run, name: str):
-    status, out, err = run(name, "--help")
+    status, out, err = run(*name.split(), "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: hyena {name}")
-    options = option_names(RunConfig if name == "train" else import_module(f"hyena.cli.{name}").Arguments)
+    options = option_names(arguments_of(name))
     options += ["--resume", "--overwrite"] if name == "train" else []
     missing = [option for option in options if not re.search(rf"{re.escape(option)}\b", out)]
     assert options
@@ -112,11 +123,11 @@ def test_an_optional_table_has_options_where_the_file_has_it(tmp_path: Path):
     assert "data.recall" not in " ".join(option_names(RunConfig))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CALLS)
 def test_the_help_of_a_command_explains_every_option(run: Run, name: str):
-    _, out, _ = run(name, "--help")
+    _, out, _ = run(*name.split(), "--help")
     words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", out).split())
-    configs = [RunConfig] if name == "train" else [import_module(f"hyena.cli.{name}").Arguments]
+    configs = [arguments_of(name)]
     while configs:
         cls = configs.pop()
         for f in fields(cls):

@@ -124,6 +124,8 @@ def check(words: list[str]) -> None:
         return
     if name not in COMMANDS:
         raise HyenaError(f"there is no command {name}")
+    if name == "bench":
+        name, rest = f"bench_{rest[0]}", rest[1:]
     if name == "train":
         rest = [word for word in rest if word not in ("--resume", "--overwrite")]
         path = rest[0] if (ROOT / rest[0]).is_file() else "examples/shakespeare.toml"

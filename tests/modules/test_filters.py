@@ -137,6 +137,15 @@ def test_a_shorter_filter_is_the_start_of_a_longer_one():
     assert_close(filter(10), filter(MAX_LENGTH)[:, :10], **tolerances.FLOAT64)
 
 
+@every_config
+def test_sections_side_by_side_are_the_filter(name: str):
+    filter = make(CONFIGS[name])
+    with torch.no_grad():
+        parts = [filter.section(start, stop) for start, stop in ((0, 1), (1, 20), (20, MAX_LENGTH))]
+        assert filter._cached is None, "a section is never kept"
+        assert_close(torch.cat(parts, 1), filter(MAX_LENGTH), **tolerances.FLOAT64)
+
+
 def test_the_sine_frequencies_are_one_vector_for_all_layers():
     assert [name for name, _ in make().named_parameters() if "frequency" in name] == ["frequency"]
     assert make().frequency.shape == (64,)

@@ -38,7 +38,9 @@ def test_a_genome_that_repeats_itself_is_learned(tmp_path: Path, packed: bool):
     ids = torch.from_numpy(tokenizer.encode("ACGGTCA"))[None]
     text = tokenizer.decode(hyena.generate(model, ids, 14, temperature=0.0, allowed=tokenizer.legal_ids)[0])
     assert text == 3 * "ACGGTCA"
-    assert evaluate(model, load_corpus(path, tokenizer, Policy(iupac="n")).split(0.1)[1].tokens, tokenizer, 32, 2) == result.valid
+    assert (
+        evaluate(model, load_corpus(path, tokenizer, Policy(iupac="n")).split(0.1)[1].tokens, tokenizer, 32, 2) == result.valid
+    )
 
 
 def bpe_run(tmp_path: Path, text: Path, bpe: Path):

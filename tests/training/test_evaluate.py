@@ -1,14 +1,17 @@
 """Validation against the same sum written out token by token; bits per byte for each tokenizer."""
 
+import json
 import math
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hyena.data import ByteTokenizer, DNATokenizer
+from hyena.data import ByteTokenizer, DNATokenizer, FileTokenizer
 from hyena.models import LanguageModel
-from hyena.training import evaluate
+from hyena.training import evaluate, evaluate_positions
 from tests.helpers import refused
 from tests.tolerances import FLOAT32, FLOAT64
 from tests.training.runs import MODEL, SMALL
@@ -139,3 +142,108 @@ def test_the_window_may_be_longer_than_the_grid_where_the_model_says_so():
     model, tokens = loud_model(beyond="truncate", mixers=SMALL).double(), letters(60)
     expected = written_out(model, tokens, 50)
     assert evaluate(model, tokens, BYTES, length=50).nats_per_token == pytest.approx(expected / 59, abs=FLOAT64["atol"])
+
+
+@torch.no_grad()
+def losses(model: LanguageModel, tokens: np.ndarray, length: int) -> list[np.ndarray]:
+    """Nats of every token, window by window."""
+    found = []
+    for start in range(0, len(tokens) - 1, length):
+        window = torch.tensor(tokens[start : start + length + 1].astype(np.int64))
+        scores = model(window[None, :-1])[0].double().log_softmax(-1)
+        found.append(-scores[torch.arange(len(window) - 1), window[1:]].numpy())
+    return found
+
+
+@pytest.mark.parametrize(("count", "length", "batch_size"), [(2, 32, 16), (60, 32, 16), (101, 20, 3), (95, 20, 2), (9, 1, 4)])
+def test_the_loss_at_each_position(count: int, length: int, batch_size: int):
+    model, tokens = loud_model().double(), letters(count)
+    result, positions = evaluate_positions(model, tokens, BYTES, length, batch_size)
+    windows = losses(model, tokens, length)
+    assert positions.windows == len(windows)
+    assert len(positions.nats) == len(positions.counts) == len(windows[0])
+    for p, (nats, n) in enumerate(zip(positions.nats, positions.counts, strict=True)):
+        at = [window[p] for window in windows if len(window) > p]
+        assert n == len(at)
+        assert nats == pytest.approx(np.mean(at), abs=FLOAT64["atol"])
+    assert positions.mean == pytest.approx(result.nats_per_token, abs=FLOAT64["atol"])
+    assert result == evaluate(model, tokens, BYTES, length, batch_size)
+
+
+@pytest.mark.parametrize("count", [161, 150])
+def test_bins_are_means_with_the_error_of_independent_windows(count: int):
+    model, tokens = loud_model().double(), letters(count)
+    _, positions = evaluate_positions(model, tokens, BYTES, 32, 2)
+    windows, bins = losses(model, tokens, 32), positions.bins()
+    assert [b.first for b in bins] == [0, *(b.last + 1 for b in bins[:-1])]
+    assert bins[-1].last == 31
+    for b in bins:
+        parts = [window[b.first : b.last + 1] for window in windows if len(window) > b.first]
+        mean = np.concatenate(parts).mean()
+        residuals = [part.sum() - mean * len(part) for part in parts]
+        error = math.sqrt(len(parts) / (len(parts) - 1) * np.square(residuals).sum()) / sum(map(len, parts))
+        assert b.nats == pytest.approx(mean, abs=FLOAT64["atol"])
+        assert b.standard_error == pytest.approx(error, rel=1e-6)
+
+
+def test_a_single_window_has_no_standard_error_and_json_says_null():
+    _, positions = evaluate_positions(loud_model(), letters(20), BYTES)
+    assert all(math.isnan(b.standard_error) for b in positions.bins())
+    values = json.loads(json.dumps(positions.to_dict(), allow_nan=False))
+    assert list(values) == ["windows", "bins", "nats", "counts"]
+    assert values["bins"][0]["standard_error"] is None
+    assert values["counts"] == [1] * 19
+
+
+def test_long_windows_have_few_bins():
+    _, positions = evaluate_positions(loud_model(beyond="truncate"), letters(4000), BYTES, 1000, 1)
+    assert 20 < len(positions.bins()) <= 48
+    assert (np.diff(positions.edges) > 0).all()
+
+
+@torch.no_grad()
+def test_accuracy_is_the_share_of_right_guesses():
+    model, tokens = loud_model(), letters(60)
+    with_copies = np.concatenate([[5], *[[t, t] for t in tokens]])
+    guesses = [
+        int(model(torch.tensor(with_copies[start:t][None]))[0, -1].argmax())
+        for t in range(1, len(with_copies))
+        for start in [(t - 1) // 32 * 32]
+    ]
+    right = float(np.mean(np.array(guesses) == with_copies[1:]))
+    assert evaluate(model, with_copies, BYTES).accuracy == pytest.approx(right, abs=1e-12)
+    assert 0 < right < 1
+
+
+class Sliced:
+    """A sequence that has a length and slices, as a corpus on disk may be, and nothing else."""
+
+    def __init__(self, tokens: np.ndarray):
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        assert isinstance(places, slice)
+        assert places.step is None
+        return self._tokens[places]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 1000])
+def test_bytes_are_counted_in_pieces(chunk: int, monkeypatch: pytest.MonkeyPatch):
+    module = import_module("hyena.training.evaluate")
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    assert module.byte_length(Sliced(letters(50)), BYTES) == 49
+    assert module.byte_length(Sliced(np.array([7, 1, 8, 1, 9, 10])), DNA) == 3
+    assert module.byte_length(letters(1), BYTES) == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 8, 21, 10**6])
+def test_characters_cut_by_a_border_are_counted_once(chunk: int, bpe_file: Path, monkeypatch: pytest.MonkeyPatch):
+    module = import_module("hyena.training.evaluate")
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    tokenizer = FileTokenizer(str(bpe_file))
+    tokens = tokenizer.encode(3 * "the café, 日本語 and 🦎🦎🦎 naïve 𝔘𝔫𝔦 brown fox ")
+    assert len(tokens) > 100
+    assert module.byte_length(Sliced(tokens), tokenizer) == tokenizer.byte_length(tokens[1:])
