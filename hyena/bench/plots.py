@@ -8,7 +8,7 @@ import numpy as np
 from hyena.bench.filters import REACH
 from hyena.bench.inspect import Inspection, Layer, pick
 from hyena.training.evaluate import Positions
-from hyena.training.record import write_atomically
+from hyena.training.files import write_atomically
 
 _SHOWN, _ROWS, _COLUMNS = 6, 128, 72
 """Layers whose filters are drawn; rows and columns of a map of filters."""

@@ -72,7 +72,6 @@ LOOSE = {
     "mixers.H.dropout": "evaluation is the same",
     "mixers.A.dropout": "evaluation is the same",
     "mixers.A.rotary_base": "the frequencies are stored",
-    "mixers.H.filter.init_std": "the weights are drawn already",
     "mixers.H.filter.train_features": "the features are stored",
     "mixers.H.filter.decay_target": "the window's decay is stored",
     "mixers.H.filter.fast_decay": "the window's decay is stored",
@@ -91,12 +90,14 @@ def resolved(model: Model) -> ModelConfig:
             grouped = None if mixer.kv_heads == mixer.heads else mixer.kv_heads
             A = replace(A, heads=mixer.heads, kv_heads=grouped, rotary_width=turned)
             A = A if turned else replace(A, rotary_base=type(A).rotary_base)
+    H = replace(config.mixers.H, filter=replace(config.mixers.H.filter, init_std=None))  # the weights are drawn already
     return config.replace(
+        init_std=config.initial_std,
         pattern=config.layers,
         mlp_width=None if config.hidden == 4 * config.width else config.hidden,
         tokenizer=None if (config.tokenizer, config.vocab_size) == ("bytes", 256) else config.tokenizer,
         beyond=config.beyond if "H" in config.layers else "error",
-        mixers=replace(config.mixers, A=A),
+        mixers=replace(config.mixers, H=H, A=A),
     )
 
 

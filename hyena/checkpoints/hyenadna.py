@@ -134,9 +134,13 @@ def port_config(config: dict[str, Any]) -> ModelConfig:
         width=o.take("filter_order"),
         inner_layers=o.take("num_inner_mlps"),
         frequency=o.number("activation_freq"),
+        fast_decay=0.3,
+        slow_decay=1.5,
+        init_std=None,
         shift=SHIFT,
     )
     hyena = HyenaConfig(
+        short_taps=3,
         skip=o.take("use_bias"),
         dropout=o.number("hyena_dropout", 0.0),
         filter=filter,

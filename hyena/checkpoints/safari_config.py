@@ -53,6 +53,7 @@ def operator_config(options: Account[Any], shift: float) -> tuple[HyenaConfig, i
         slow_decay=o.take("slow_decay_pct", 1.5),
         shift=o.take("shift", shift),
         channel_norm=o.take("normalized", False),
+        init_std=None,
     )
     config = HyenaConfig(
         order=o.take("order", 2),

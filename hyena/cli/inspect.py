@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
     from hyena.bench.inspect import inspect
     from hyena.bench.plots import draw_inspection
     from hyena.bench.unusual import unusual
-    from hyena.training.loop import device_for
+    from hyena.training.device import device_for
 
     model = hyena.load(a.directory).to(device_for(a.device))
     ids, source, notes = _ids(model, a)

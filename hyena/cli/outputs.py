@@ -25,7 +25,7 @@ def beside(out: Path, name: str) -> tuple[Path, Path]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """The values as a JSON file, whole or not at all."""
-    from hyena.training.record import write_atomically
+    from hyena.training.files import write_atomically
 
     text = json.dumps(values, allow_nan=False, indent=1) + "\n"
     write_atomically(path, lambda part: part.write_text(text))

@@ -1,5 +1,6 @@
 """`ModelConfig`: everything that makes one model differ from another, in one frozen dataclass; JSON in and out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -47,8 +48,8 @@ class ModelConfig:
     """Dropout of each mixer's and MLP's output."""
     embed_dropout: float = 0.0
     """Dropout of the embedding."""
-    init_std: float = 0.02
-    """Standard deviation of the initial weights."""
+    init_std: float | None = None
+    """Standard deviation of the initial weights; none given: sqrt(2 / (5 width)). Published: 0.02."""
     mixers: Mixers = field(default_factory=Mixers)
     """Options behind the letters."""
 
@@ -64,9 +65,9 @@ class ModelConfig:
         for name in ("width", "vocab_size", "max_length", "vocab_multiple", "hidden"):
             if getattr(self, name) < 1:
                 raise HyenaError(f"{name.replace('hidden', 'mlp_width')} is {getattr(self, name)}: use a number of at least 1")
-        for name in ("init_std", "norm_eps"):
+        for name in ("initial_std", "norm_eps"):
             if not getattr(self, name) >= 0:
-                raise HyenaError(f"{name} is {getattr(self, name)}: use 0 or more")
+                raise HyenaError(f"{name.replace('initial', 'init')} is {getattr(self, name)}: use 0 or more")
         for name in ("dropout", "embed_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise HyenaError(f"{name} is {getattr(self, name)}: use a number from 0 up to, not including, 1")
@@ -87,6 +88,11 @@ class ModelConfig:
     def hidden(self) -> int:
         """Hidden width of the MLP."""
         return 4 * self.width if self.mlp_width is None else self.mlp_width
+
+    @property
+    def initial_std(self) -> float:
+        """Standard deviation of the initial weights: as given, or the small initialisation of arXiv 1910.05895."""
+        return math.sqrt(2 / (5 * self.width)) if self.init_std is None else self.init_std
 
     def mixer(self, letter: str) -> MixerConfig:
         """The configuration behind a letter."""

@@ -7,6 +7,23 @@ The language models count 50,264 rows: GPT-2's 50,257 symbols rounded up to a mu
 from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 
+_INIT_STD = 0.02
+
+
+def published_filter(features: int, frequency: float, shift: float = 0.0) -> ImplicitFilterConfig:
+    """The filters of the published models, whatever the defaults are."""
+    return ImplicitFilterConfig(
+        features=features,
+        width=64,
+        inner_layers=2,
+        frequency=frequency,
+        decay_target=1e-2,
+        fast_decay=0.3,
+        slow_decay=1.5,
+        shift=shift,
+        init_std=None,
+    )
+
 
 def _language_model(depth: int, width: int, hidden: int, order: int) -> ModelConfig:
     """The language models of the Hyena paper: filters of width 64 and depth 4, sine frequency 14."""
@@ -17,7 +34,8 @@ def _language_model(depth: int, width: int, hidden: int, order: int) -> ModelCon
         vocab_multiple=8,
         mlp_width=hidden,
         max_length=2048,
-        mixers=Mixers(H=HyenaConfig(order=order, filter=ImplicitFilterConfig(features=33, frequency=14.0))),
+        init_std=_INIT_STD,
+        mixers=Mixers(H=HyenaConfig(order=order, short_taps=3, filter=published_filter(features=33, frequency=14.0))),
     )
 
 
@@ -48,7 +66,6 @@ def hyena_1b3() -> ModelConfig:
 
 def _hyenadna(depth: int, width: int, context: int) -> ModelConfig:
     """The released HyenaDNA models: 12 symbols in 16 rows, a grid of context + 2 tokens, window shift 0.05."""
-    filter = ImplicitFilterConfig(features=5, frequency=10.0, shift=0.05)
     return ModelConfig(
         pattern=depth * "H",
         width=width,
@@ -57,7 +74,8 @@ def _hyenadna(depth: int, width: int, context: int) -> ModelConfig:
         max_length=context + 2,
         tokenizer="dna",
         embed_dropout=0.1,
-        mixers=Mixers(H=HyenaConfig(filter=filter)),
+        init_std=_INIT_STD,
+        mixers=Mixers(H=HyenaConfig(short_taps=3, filter=published_filter(features=5, frequency=10.0, shift=0.05))),
     )
 
 

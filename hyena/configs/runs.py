@@ -10,7 +10,6 @@ from typing import Any
 from hyena.configs import presets
 from hyena.configs.data import DataConfig
 from hyena.configs.files import from_dict, nearest, newer, to_dict
-from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
 from hyena.configs.model import ModelConfig
 from hyena.configs.training import OptimizerConfig, RunConfig, TrainingConfig
 from hyena.errors import HyenaError
@@ -69,7 +68,6 @@ def demo(directory: str, file: str) -> RunConfig:
             max_length=256,
             beyond="truncate",
             tokenizer="bytes",
-            mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=17, frequency=10.0))),
         ),
         data=DataConfig(files=(file,)),
         optimizer=OptimizerConfig(lr=2e-3, floor=0.05),

@@ -24,6 +24,8 @@ from hyena.version import __version__
 
 RUN, METRICS, TIMING, ENVIRONMENT, TOKENS = "run.toml", "metrics.jsonl", "timing.jsonl", "environment.json", "tokens"
 _OWN = (METRICS, TIMING, ENVIRONMENT, "loss.png")
+# What commands leave beside a model: true of the one that it was made of alone.
+_MADE_OF_IT = ("inspect.json", "inspect.png", "positions.json", "positions.png")
 # What may differ between the parts of one run: where things are, and how often it is saved. The data is the tokens that the run
 # has kept, wherever its files are now.
 _FREE = ("directory", "training.device", "training.save_every", "training.keep", "data.files", "data.valid_files", "hyena")
@@ -61,7 +63,7 @@ def begin(directory: Path, config: RunConfig, tokens: Path | None) -> None:
         (directory / RUN).unlink(missing_ok=True)
         store.remove(directory)
         saves.remove(directory)
-        for name in _OWN:
+        for name in _OWN + _MADE_OF_IT:
             (directory / name).unlink(missing_ok=True)
         shutil.rmtree(directory / TOKENS, ignore_errors=True)
         if tokens is not None:

@@ -17,6 +17,7 @@ def export(run: str | Path, target: str | Path | None = None) -> tuple[Path, int
     if not (run / RUN).is_file() or not (run / METRICS).is_file():
         raise HyenaError(f"{run} holds no run with metrics: give the directory of one")
     try:
+        import tensorboard  # noqa: F401  (torch's writer needs it, and says so less clearly)
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise HyenaError("TensorBoard events need the package tensorboard: run pip install 'hyena[tensorboard]'") from None

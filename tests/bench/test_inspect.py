@@ -140,7 +140,7 @@ def test_pick_is_even_and_leaves_out_what_has_no_reach():
 
 
 def test_a_fresh_model_of_the_demonstration_is_not_unusual():
-    from hyena.configs.training import demo
+    from hyena.configs.runs import demo
 
     config = demo("runs/x", "x").model
     assert unusual(inspect(LanguageModel(config), ids(1, 64))) == []

@@ -12,7 +12,8 @@ import pytest
 from tests.house.sources import ROOT, pyproject, trees
 from tests.house.test_public import names_of
 
-CORE = names_of(pyproject()["project"]["dependencies"])
+PACKAGES = names_of(pyproject()["project"]["dependencies"])
+CORE = {name.replace("-", "_") for name in PACKAGES}
 EXTRAS = {
     name
     for extra, requirements in pyproject()["project"]["optional-dependencies"].items()
@@ -73,7 +74,7 @@ def test_everything_works_with_the_core_dependencies_alone(tmp_path: Path):
     """A process in which no other package can be found; `core_only.py` says what it does there."""
     script = Path(__file__).with_name("core_only.py")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(script), *sorted(CORE)]
+    command = [sys.executable, str(script), *sorted(PACKAGES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"model", "run", "text.txt"}
