@@ -108,6 +108,13 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "that, initial weights sqrt(2 / (5 width)) = 0.065, filters 0.02": BEST | NARROW,
         "that, filters decayed too (0.1)": BEST | NARROW | {"optimizer.filter_weight_decay": 0.1},
     },
+    "all winners but one": {
+        "frequency 14": BEST | NARROW | {f"{FILTER}.frequency": 14.0},
+        "window 0.3 to 1.5": BEST | NARROW | {f"{FILTER}.fast_decay": 0.3},
+        "3 taps": BEST | NARROW | {"model.mixers.H.short_taps": 3},
+        "filters at the common rate": BEST | NARROW | {"optimizer.filter_lr": 2e-3},
+        "no window": BEST | NARROW | {f"{FILTER}.window": "none"},
+    },
 }
 
 
@@ -182,9 +189,10 @@ def report(rows: list[tuple[str, str, list[list[dict]]]]) -> None:
     Path("reports/ablation.md").write_text(
         f"# What each ingredient is worth\n\n{machine.sentence(facts)}\n\n"
         "A byte-level Hyena of 3 layers of width 96 on tiny Shakespeare, windows of 512, 1,200 steps of 1,024 bytes,\n"
-        "validated on the last tenth. The published recipe: sine frequency 14 with 33 features, window from 0.3 to 1.5 of the\n"
-        "grid, 3 short taps, filters at the common rate 2e-3 without decay, initial weights N(0, 0.02^2). Each row changes one\n"
-        "thing, those of the last group several; differences are seed by seed, negative is better.\n\n"
+        "validated on the last tenth. Published recipe: sine frequency 14 with 33 features, window from 0.3 to 1.5 of the grid,\n"
+        "3 short taps, filters at the common rate 2e-3 without decay, initial weights N(0, 0.02^2). Each row changes one thing,\n"
+        "those of the last two groups several; differences are seed by seed, negative is better. All winners are the row with\n"
+        "initial weights 0.065 and filters 0.02.\n\n"
         "| ingredient | changed to | nats per byte, seeds 0 and 1 | mean | difference | mean |\n|---|---|---|---:|---|---:|\n"
         + "\n".join(lines)
         + "\n\n![loss curves](ablation.png)\n"
@@ -198,8 +206,7 @@ def draw(table: list[dict]) -> None:
     names = list(VARIANTS)
     figure = Figure(figsize=(15, 7), layout="constrained")
     axes = figure.subplots(2, 4, sharex=True, sharey=True)
-    axes.flat[-1].set_axis_off()
-    for name, panel in zip(names, axes.flat, strict=False):
+    for name, panel in zip(names, axes.flat, strict=True):
         rows = [table[0], *(row for row in table if row["ingredient"] == name)]
         for i, row in enumerate(rows):
             steps = [step for step, _ in row["curves"][0]]

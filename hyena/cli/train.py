@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
 
 
 def configuration(path: str, arguments: list[str]) -> RunConfig:
-    """The file with the command line's changes; a vocab_size that neither names is the tokenizer's."""
+    """The file with the command line's changes; a vocab_size that neither names is the tokenizer's, or the recall task's."""
     path = str(Path(path) / "run.toml") if (Path(path) / "run.toml").is_file() else path
     values = read_toml(path)
     model = values.get("model")
@@ -49,7 +49,8 @@ def configuration(path: str, arguments: list[str]) -> RunConfig:
 
     from hyena.data import load_tokenizer
 
-    return replace(config, model=config.model.replace(vocab_size=load_tokenizer(config.spec).vocab_size))
+    symbols = config.data.recall or load_tokenizer(config.spec)
+    return replace(config, model=config.model.replace(vocab_size=symbols.vocab_size))
 
 
 def train(config: RunConfig, resume: bool, overwrite: bool) -> int:

@@ -106,7 +106,7 @@ def test_filters_that_are_all_lost_in_rounding_are_dead_together():
 def test_the_published_window_has_decayed():
     """As the threshold's reason says: even taps keep 0.07 under the slowest window, 0.12 with a floor of 0.05."""
     for shift, most in ((0.0, 0.07), (0.05, 0.12)):
-        filter = implicit(1000, 64, shift=shift)
+        filter = implicit(1000, 64, shift=shift, fast_decay=0.3)
         window = torch.exp(-filter.decay.abs()[:, None] * filter.t) + shift
         m = made(window.numpy())
         assert m.tail.max() == pytest.approx(most, abs=0.008)

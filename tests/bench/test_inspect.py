@@ -53,7 +53,7 @@ def test_the_filters_are_those_of_the_mixer():
     assert (reaches[0], reaches[-1]) == (f.reach.minimum, f.reach.maximum)
     assert f.envelope["lag"][0] == 0
     assert f.envelope["median"][0] == pytest.approx(np.median(np.abs(taps[:, 0])))
-    assert f.frequency.median == pytest.approx(14)
+    assert f.frequency.median == pytest.approx(5)
     assert layer.skip.maximum == pytest.approx(float(mixer.skip.detach().abs().max()))
 
 
@@ -63,7 +63,7 @@ def test_the_short_convolution():
     taps[:5] = 0.3
     taps[7] = 0
     s = inspect(model).layers[0].short_conv
-    assert (s.channels, s.taps, s.alike) == (4 * 16, 3, 6)
+    assert (s.channels, s.taps, s.alike) == (4 * 16, 4, 6)
     assert s.rms == pytest.approx(taps.square().mean(0).sqrt().tolist())
 
 

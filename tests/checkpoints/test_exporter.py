@@ -105,15 +105,19 @@ def test_the_shift_is_written_so_that_no_reader_can_take_another(tmp_path: Path,
 
 def config(order: int = 2, pattern: str = "HAH", **options: Any) -> ModelConfig:
     """A configuration that safari's format has words for."""
-    H = HyenaConfig(order=order, short_taps=4, filter=ImplicitFilterConfig(features=5, width=8, train_features=True))
-    defaults: dict[str, Any] = {"width": 16, "vocab_size": 10, "max_length": 24}
+    H = HyenaConfig(
+        order=order, short_taps=4, filter=ImplicitFilterConfig(features=5, width=8, train_features=True, init_std=None)
+    )
+    defaults: dict[str, Any] = {"width": 16, "vocab_size": 10, "max_length": 24, "init_std": 0.02}
     mixers = Mixers(H=H, A=AttentionConfig(heads=2, rotary_width=4))
     return ModelConfig(pattern=pattern, **defaults | {"mixers": mixers} | options)
 
 
 def dna(order: int = 2, pattern: str = "HH", **options: Any) -> ModelConfig:
     """A configuration that HyenaDNA's formats have words for."""
-    H = HyenaConfig(order=order, filter=ImplicitFilterConfig(features=5, width=8, shift=0.05))
+    H = HyenaConfig(
+        order=order, short_taps=3, filter=ImplicitFilterConfig(features=5, width=8, fast_decay=0.3, shift=0.05, init_std=None)
+    )
     return config(order, pattern, **{"vocab_size": 12, "tokenizer": "dna", "mixers": Mixers(H=H)} | options)
 
 
@@ -125,7 +129,9 @@ BARE = Mixers(
         order_scale=True,
         skip=False,
         dropout=0.25,
-        filter=ImplicitFilterConfig(features=7, width=8, inner_layers=1, window="none", channel_norm=True, shift=0.5),
+        filter=ImplicitFilterConfig(
+            features=7, width=8, inner_layers=1, window="none", channel_norm=True, shift=0.5, init_std=None
+        ),
     ),
     A=AttentionConfig(heads=4, rotary_width=0, qkv_bias=False, out_bias=False, dropout=0.5),
 )

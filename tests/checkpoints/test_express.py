@@ -14,19 +14,28 @@ from hyena.models import Classifier, LanguageModel, store
 from tests.helpers import refused, unchecked
 
 A = AttentionConfig(heads=2, rotary_width=0)
+
+
+def published(shift: float = 0.0, **options: Any) -> HyenaConfig:
+    """Hyena with the published codes' values where ours have other defaults."""
+    filter = ImplicitFilterConfig(features=5, width=8, frequency=10.0, fast_decay=0.3, shift=shift, init_std=None)
+    return HyenaConfig(**{"short_taps": 3, "filter": filter} | options)
+
+
 PLAIN = ModelConfig(
     pattern="HA",
     width=16,
     vocab_size=10,
     max_length=24,
-    mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=5, width=8)), A=A),
+    init_std=0.02,
+    mixers=Mixers(H=published(), A=A),
 )
 """What safari's format has words for, all of it."""
 DNA = PLAIN.replace(
     pattern="HH",
     vocab_size=12,
     tokenizer="dna",
-    mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=5, width=8, shift=0.05))),
+    mixers=Mixers(H=published(shift=0.05)),
 )
 """The same for HyenaDNA's formats."""
 
@@ -166,11 +175,11 @@ def test_what_is_part_of_the_function_cannot_be_given_up():
         (PLAIN.replace(activation="silu"), "safari", ("activation = 'silu'", "'gelu_tanh'")),
         (PLAIN.replace(tied=False), "safari", ("tied = False", "format hyena")),
         (DNA.replace(tied=False), "hyenadna", ("tied = False", "format hyena or hyenadna-hf")),
-        (DNA.replace(mixers=Mixers(H=HyenaConfig(order=3))), "hyenadna-hf", ("mixers.H.order = 3", "or safari or hyenadna")),
-        (DNA.replace(mixers=Mixers(H=HyenaConfig())), "hyenadna-hf", ("mixers.H.filter.shift = 0.0", "0.05")),
-        (DNA.replace(mixers=Mixers(H=HyenaConfig(gating="outer"))), "hyenadna", ("gating = 'outer'", "hyena or safari")),
+        (DNA.replace(mixers=Mixers(H=published(order=3))), "hyenadna-hf", ("mixers.H.order = 3", "or safari or hyenadna")),
+        (DNA.replace(mixers=Mixers(H=published())), "hyenadna-hf", ("mixers.H.filter.shift = 0.0", "0.05")),
+        (DNA.replace(mixers=Mixers(H=published(gating="outer"))), "hyenadna", ("gating = 'outer'", "hyena or safari")),
         (
-            DNA.replace(mixers=Mixers(H=HyenaConfig(activation="gelu_tanh"))),
+            DNA.replace(mixers=Mixers(H=published(0.05, activation="gelu_tanh"))),
             "safari",
             ("activation = 'gelu_tanh'", "'identity'"),
         ),

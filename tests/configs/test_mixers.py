@@ -9,18 +9,19 @@ from hyena.configs.mixers import LETTERS, AttentionConfig, HyenaConfig, Implicit
 from tests.helpers import refused
 
 
-def test_the_defaults_are_the_papers_language_model():
+def test_the_defaults_are_the_winners_of_the_ablation():
     config = HyenaConfig()
-    assert (config.order, config.short_taps, config.activation, config.skip) == (2, 3, "identity", True)
+    assert (config.order, config.short_taps, config.activation, config.skip) == (2, 4, "identity", True)
     filter = config.filter
-    assert (filter.features, filter.width, filter.inner_layers, filter.frequency) == (33, 64, 2, 14.0)
+    assert (filter.features, filter.width, filter.inner_layers, filter.frequency) == (33, 64, 2, 5.0)
     assert (filter.window, filter.decay_target, filter.fast_decay, filter.slow_decay, filter.shift) == (
         "exponential",
         1e-2,
-        0.3,
+        0.03,
         1.5,
         0.0,
     )
+    assert filter.init_std == 0.02
 
 
 WRONG: dict[str, tuple[type, dict[str, Any], list[str]]] = {

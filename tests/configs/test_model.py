@@ -15,7 +15,7 @@ FILTER = ImplicitFilterConfig(
     slow_decay=2.0, shift=0.05, channel_norm=True, init_std=0.1,
 )  # fmt: skip
 HYENA = HyenaConfig(
-    order=3, short_taps=4, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER
+    order=3, short_taps=5, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER
 )  # fmt: skip
 ATTENTION = AttentionConfig(
     heads=4, kv_heads=2, rotary_width=6, rotary_base=100.0, qkv_bias=False, out_bias=False, dropout=0.4

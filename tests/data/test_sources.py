@@ -16,7 +16,7 @@ def fill(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(b"word") if name.endswith(".gz") else b"word")
+        path.write_bytes(gzip.compress(b"word", mtime=0) if name.endswith(".gz") else b"word")
     return folder
 
 
@@ -71,7 +71,7 @@ def test_a_named_file_is_read_whatever_its_ending(tmp_path: Path):
         ("x.fa", b"ACGT", "text"),
         ("x.md", b"> a quotation", "text"),
         ("x.jsonl", b'{"text": ""}', "jsonl"),
-        ("X.JSONL.GZ", gzip.compress(b""), "jsonl"),
+        ("X.JSONL.GZ", gzip.compress(b"", mtime=0), "jsonl"),
         ("x", b"", "text"),
         ("x.txt", b"@alice wrote\nlines\n+ more\nand more\n", "text"),
         ("x.txt", b"@alice", "text"),
@@ -83,7 +83,9 @@ def test_kinds(tmp_path: Path, name: str, content: bytes, kind: str):
     assert source.kind == kind
 
 
-@pytest.mark.parametrize("content", [b"@r\nACGTN\n+\nIIIII\n", gzip.compress(b"@r 1\r\nACGT\r\n+r 1\r\n@@@@\r\n@r 2\r\n")])
+@pytest.mark.parametrize(
+    "content", [b"@r\nACGTN\n+\nIIIII\n", gzip.compress(b"@r 1\r\nACGT\r\n+r 1\r\n@@@@\r\n@r 2\r\n", mtime=0)]
+)
 def test_fastq_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "reads.txt").write_bytes(content)
     with refused("reads.txt is FASTQ", "seqtk"):
@@ -91,7 +93,7 @@ def test_fastq_is_refused(tmp_path: Path, content: bytes):
 
 
 def test_an_archive_within_a_compressed_file_is_refused(tmp_path: Path):
-    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(gzip.compress(b"word")))
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(gzip.compress(b"word"), mtime=0))
     with refused("x.txt.gz", "compressed twice"):
         find_sources(tmp_path)
 

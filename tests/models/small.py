@@ -16,7 +16,7 @@ MIXERS = Mixers(
 
 def small(pattern: str = "HAW", **options: object) -> ModelConfig:
     """A configuration of width 16 over 10 symbols, for up to 64 tokens."""
-    defaults: dict[str, object] = {"width": 16, "vocab_size": 10, "max_length": 64, "mixers": MIXERS}
+    defaults: dict[str, object] = {"width": 16, "vocab_size": 10, "max_length": 64, "init_std": 0.02, "mixers": MIXERS}
     return ModelConfig(pattern=pattern, **defaults | options)
 
 

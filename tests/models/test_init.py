@@ -19,7 +19,7 @@ TABLE = [  # the first pattern that fits a name decides: standard deviation, or 
     (r"short_conv\.(taps|bias)", ("uniform", 1 / math.sqrt(3))),
     (r"\.skip", ("std", 1.0)),
     (r"\.order_scale", ("value", 1.0)),
-    (r"filter\.frequency", ("value", 14.0)),
+    (r"filter\.frequency", ("value", 5.0)),
     (r"\.bias", ("value", 0.0)),
     (r"\.weight", ("std", STD)),
 ]
@@ -29,7 +29,7 @@ TABLE = [  # the first pattern that fits a name decides: standard deviation, or 
 def model() -> LanguageModel:
     """Wide enough for statistics, with every kind of parameter."""
     torch.manual_seed(1)
-    mixers = Mixers(H=HyenaConfig(order=3, order_scale=True))
+    mixers = Mixers(H=HyenaConfig(order=3, order_scale=True, short_taps=3, filter=ImplicitFilterConfig(init_std=None)))
     return LanguageModel(ModelConfig("HAWH", 96, 200, init_std=STD, position_rows=300, tied=False, mixers=mixers))
 
 
@@ -50,6 +50,16 @@ def test_every_parameter_starts_as_the_table_says(model: LanguageModel):
 def assert_close_to(found: float, wanted: float, draws: int, name: str) -> None:
     """A standard deviation, within five of its own."""
     assert abs(found / wanted - 1) < max(tolerances.STATISTICS["rtol"], 5 / math.sqrt(2 * draws)), name
+
+
+@pytest.mark.parametrize("width", [16, 768])
+def test_without_a_deviation_it_follows_the_width(width: int):
+    config = ModelConfig("H", width, 50)
+    assert config.initial_std == pytest.approx(math.sqrt(2 / (5 * width)))
+    model = LanguageModel(config)
+    mixer = model.backbone.blocks[0].mixer
+    assert_close_to(mixer.in_proj.weight.std().item(), config.initial_std, mixer.in_proj.weight.numel(), "in_proj")
+    assert_close_to(mixer.filter.out.weight.std().item(), 0.02, mixer.filter.out.weight.numel(), "filter")
 
 
 def test_gated_mlps_too():

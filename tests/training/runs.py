@@ -18,7 +18,9 @@ from hyena.training import Progress, saves, step
 
 TEXT = 20 * "the quick brown fox jumps over the lazy dog. "
 SMALL = Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=5, width=8)))
-MODEL = ModelConfig(pattern="H", width=16, vocab_size=256, max_length=32, mlp_width=32, tokenizer="bytes", mixers=SMALL)
+MODEL = ModelConfig(
+    pattern="H", width=16, vocab_size=256, max_length=32, mlp_width=32, tokenizer="bytes", init_std=0.02, mixers=SMALL
+)
 TRAINING = TrainingConfig(steps=6, batch_size=2, device="cpu", log_every=1, valid_every=3, save_every=2)
 
 

@@ -49,7 +49,7 @@ def copying(generator: torch.Generator, B: int) -> tuple[Tensor, Tensor, Tensor]
 def model_for(pattern: str, frequency: float, memory: bool) -> LanguageModel:
     """A model of width 64; without memory its long filters are zero and stay so (the short convolutions remain)."""
     filter = ImplicitFilterConfig(features=17, width=32, frequency=frequency, window="none")
-    mixers = Mixers(H=HyenaConfig(filter=filter))
+    mixers = Mixers(H=HyenaConfig(short_taps=3, filter=filter))
     model = LanguageModel(
         ModelConfig(pattern, 64, SYMBOLS, max_length=LENGTH, mlp_width=128, tied=False, init_std=0.1, mixers=mixers)
     )

@@ -27,7 +27,7 @@ from tests.tolerances import BFLOAT16_MODEL, FLOAT32
 from tests.training.runs import MODEL, TEXT, assert_same_weights, before_step, ctrl_c, saved_step, tiny, weights
 
 LOSS = {"step", "tokens", "loss", "gradient_norm", "lr", "filter_lr", "rows", "length"}
-VALID = {"step", "tokens", "valid_nats_per_token", "valid_perplexity", "valid_bits_per_byte", "valid_tokens"}
+VALID = {"step", "tokens", "valid_nats_per_token", "valid_perplexity", "valid_bits_per_byte", "valid_tokens", "valid_accuracy"}
 
 
 def test_what_a_run_leaves_behind(text: Path, tmp_path: Path):
