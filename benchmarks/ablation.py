@@ -188,11 +188,11 @@ def report(rows: list[tuple[str, str, list[list[dict]]]]) -> None:
         lines.append(f"| {row['ingredient']} | {row['variant']} | {values} | {means} |")
     Path("reports/ablation.md").write_text(
         f"# What each ingredient is worth\n\n{machine.sentence(facts)}\n\n"
-        "A byte-level Hyena of 3 layers of width 96 on tiny Shakespeare, windows of 512, 1,200 steps of 1,024 bytes, validated\n"
-        "on the last tenth. Published recipe: sine frequency 14 with 33 features, window from 0.3 to 1.5 of the grid, 3 short\n"
-        "taps, filters at the common rate 2e-3 without decay, initial weights N(0, 0.02^2). Each row changes one thing, those of\n"
-        "the last two groups several; differences are seed by seed, negative is better. All winners are the row with initial\n"
-        "weights 0.065 and filters 0.02.\n\n"
+        "A byte-level Hyena of 3 layers of width 96 on tiny Shakespeare, windows of 512, 1,200 steps of 1,024 bytes,\n"
+        "validated on the last tenth. Published recipe: sine frequency 14 with 33 features, window from 0.3 to 1.5 of the\n"
+        "grid, 3 short taps, filters at the common rate 2e-3 without decay, initial weights N(0, 0.02^2). Each row changes\n"
+        "one thing, those of the last two groups several; differences are seed by seed, negative is better. All winners\n"
+        "are the row with initial weights 0.065 and filters 0.02.\n\n"
         "| ingredient | changed to | nats per byte, seeds 0 and 1 | mean | difference | mean |\n|---|---|---|---:|---|---:|\n"
         + "\n".join(lines)
         + "\n\n![loss curves](ablation.png)\n"

@@ -62,16 +62,17 @@ def page(facts: dict) -> str:
     model, minutes = run["model"], facts["seconds"] / 60
     lines = [
         f"# E. coli\n\n{machine.sentence(facts)}\n",
-        f"A Hyena of {len(model['pattern'])} layers of width {model['width']} on the genome of E. coli K-12 MG1655 (4,639,675 bases),",
-        f"the last contiguous tenth held out: **{found['nats_per_token']:.4f} nats per base** ({found['bits_per_byte']:.4f} bits) over",
-        f"{found['tokens']:,} held-out bases, {found['accuracy']:.1%} of them guessed. {step:,} steps of {training['batch_size']} windows of",
-        f"{model['max_length']:,} (growing from {training['start_length']}), {tokens / 1e6:.1f} million bases of both strands seen;",
-        f"{minutes:.0f} minutes of steps on {facts['threads']} thread, beside other work on the machine.\n",
-        f"The best Markov model of one order has order {single['order']}: {single['nats_per_token']:.4f}; all orders mixed, up to",
-        f"{mixed['order']}, reach {mixed['mix_nats_per_token']:.4f}.\n",
+        f"A Hyena of {len(model['pattern'])} layers of width {model['width']} on the genome of E. coli K-12 MG1655 (4,639,675",
+        f"bases), the last contiguous tenth held out: **{found['nats_per_token']:.4f} nats per base**",
+        f"({found['bits_per_byte']:.4f} bits) over {found['tokens']:,} held-out bases, {found['accuracy']:.1%} of them",
+        f"guessed. {step:,} steps of {training['batch_size']} windows of {model['max_length']:,} (growing from",
+        f"{training['start_length']}), {tokens / 1e6:.1f} million bases of both strands seen; {minutes:.0f} minutes of steps",
+        f"on {facts['threads']} thread, beside other work on the machine.\n",
+        f"The best Markov model of one order has order {single['order']}: {single['nats_per_token']:.4f}; all orders mixed, up",
+        f"to {mixed['order']}, reach {mixed['mix_nats_per_token']:.4f}.\n",
         "![loss](ecoli_loss.png)\n\n![loss against context](ecoli_positions.png)\n",
-        "Markov models of the same bases, counts of the training part with additive smoothing, and each order backed off to the one",
-        "below (`hyena bench markov --mix`):\n\n| order | nats per base | backed off |\n|---:|---:|---:|",
+        "Markov models of the same bases, counts of the training part with additive smoothing, and each order backed off to",
+        "the one below (`hyena bench markov --mix`):\n\n| order | nats per base | backed off |\n|---:|---:|---:|",
         *(f"| {o['order']} | {o['nats_per_token']:.4f} | {o['mix_nats_per_token']:.4f} |" for o in orders),
     ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,9 @@
 """Whatever a user can get wrong: exit status 2 and one line on stderr that names the thing and the cure."""
 
+import gzip
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +100,7 @@ COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "give up what need not be": ("convert {models}/bytes {models}/new --drop beyond", ("beyond", "leave it out")),
     "convert what has no word": (
         "convert {models}/dna {models}/new --to hyenadna-hf",
-        ("hyenadna-hf cannot express mixers.H.filter.shift = 0.0", "0.05", "format hyena or safari"),
+        ("hyenadna-hf cannot express mixers.H.short_taps = 4", "(there it would be 3)", "format hyena or safari"),
     ),
     "no steps": ("demo --steps 0 --directory {models}/demo", ("steps", "0", "at least 1")),
     "no number of steps": ("demo --steps many", ("--steps", "'many'")),
@@ -148,6 +151,56 @@ def test_a_configuration(run: Run, tmp_path: Path, name: str):
     path = write_toml(tmp_path, {old.replace("{home}", str(tmp_path)): new.replace("{home}", str(tmp_path))})
     assert_one_line(run("train", path), *parts)
     assert not (tmp_path / "run").exists()
+
+
+# What the data holds, and the parts of the line. {home} is the directory of the data.
+GENOMES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
+    "a protein": (
+        "protein.fa",
+        b">P1 a protein\nMKVLAARTEQLLPFDNWKGE\n",
+        ("protein.fa", "record 'P1'", "'M' at position 1", "protein"),
+    ),
+    "an ambiguity code": ("codes.fa", b">chr1\nACGTR\n", ("codes.fa", "record 'chr1'", "'R' at position 5", "--iupac n")),
+    "a gzip file cut short": ("cut.fa.gz", gzip.compress(b">a\n" + 900 * b"ACGT\n")[:-20], ("cut.fa.gz", "cut short", "again")),
+    "an archive": ("genome.zip", b"PK\x03\x04" + bytes(60), ("genome.zip", "zip", "unpack")),
+    "a record without letters": ("none.fa", b">a\n>b\nACGT\n", ("none.fa", "line 1", "'a'", "no sequence")),
+}
+
+
+@pytest.mark.parametrize("name", GENOMES)
+def test_a_genome_that_cannot_be_read(run: Run, tmp_path: Path, name: str):
+    file, content, parts = GENOMES[name]
+    (tmp_path / file).write_bytes(content)
+    path = write_toml(tmp_path, {'tokenizer = "bytes"': 'tokenizer = "dna"', "text.txt": file})
+    assert_one_line(run("train", path), *parts)
+    assert not (tmp_path / "run").exists()
+    out = tmp_path / "tokens"
+    assert_one_line(run("prepare", tmp_path / file, "--out", out, "--tokenizer", "dna"), *parts)
+    assert not out.exists()
+
+
+def test_an_empty_folder(run: Run, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    path = write_toml(tmp_path, {"text.txt": "folder"})
+    assert_one_line(run("train", path), "folder", "no file")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_a_newer_version(run: Run, tmp_path: Path):
+    path = write_toml(tmp_path, {"steps = 6": "steps = 6\nwarp = 9"})
+    path.write_text('hyena = "99.1.0"\n' + path.read_text())
+    assert_one_line(run("train", path), "'warp'", "written by hyena 99.1.0", "update hyena")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_a_newer_version(run: Run, models: Path, tmp_path: Path):
+    shutil.copytree(models / "bytes", tmp_path / "model")
+    file = tmp_path / "model/config.json"
+    values = json.loads(file.read_text())
+    values["hyena_version"], values["model"]["warp"] = "99.1.0", 9
+    file.write_text(json.dumps(values))
+    outcome = run("generate", tmp_path / "model", "--prompt", "a")
+    assert_one_line(outcome, "config.json", "'warp'", "written by hyena 99.1.0", "update hyena")
 
 
 OVERRIDES: dict[str, tuple[str, tuple[str, ...]]] = {

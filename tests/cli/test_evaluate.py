@@ -15,6 +15,7 @@ from hyena.data import ByteTokenizer, DNATokenizer, load_corpus
 from hyena.models import LanguageModel
 from hyena.training import evaluate_positions, train
 from tests.cli.conftest import Run
+from tests.cli.test_errors import assert_one_line
 from tests.training.runs import TEXT, tiny
 
 
@@ -82,6 +83,24 @@ def test_a_training_run_is_evaluated_as_it_was_validated(run: Run, tmp_path: Pat
     assert result.valid is not None
     line = ["evaluate", tmp_path / "run", "--data", tmp_path / "valid.txt", "--json", "--batch-size", "2"]
     assert json.loads(run(*line).out) == asdict(result.valid)
+
+
+def test_only_what_a_training_held_out(run: Run, tmp_path: Path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    result = train(tiny(tmp_path / "run", tmp_path / "text.txt", valid_fraction=0.2))
+    line = ["evaluate", tmp_path / "run", "--data", tmp_path / "text.txt", "--json", "--batch-size", "2", "--last"]
+    assert json.loads(run(*line, "0.2").out) == asdict(result.valid)
+    assert_one_line(run(*line, "1.5"), "1.5", "between 0 and 1")
+
+
+def test_dna_by_policy(run: Run, models: Path, tmp_path: Path):
+    (tmp_path / "genome.fa").write_text(">a\n" + 10 * "ACGTacgtR\n")
+    line = ["evaluate", models / "dna", "--data", tmp_path / "genome.fa", "--json"]
+    assert_one_line(run(*line), "'R' at position 9", "--iupac n")
+    upper, masked = (run(*line, "--iupac", "n", "--soft-mask", mask) for mask in ("upper", "mask"))
+    assert (upper.status, masked.status) == (0, 0)
+    assert json.loads(upper.out) != json.loads(masked.out)
+    assert_one_line(run(*line, "--soft-mask", "keep"), "soft_mask", "'keep'")
 
 
 def test_the_loss_at_each_position(run: Run, models: Path, tmp_path: Path):
