@@ -2,9 +2,10 @@
 
     python benchmarks/train_memory.py
 
-Each length trains one step in a process of its own: width 256, 4 layers of Hyena, one sequence of DNA, with and without gradient
-checkpointing. The figure is the largest resident size of the whole process, PyTorch itself included. The C library gives blocks
-back to the system at once (MALLOC_MMAP_THRESHOLD_), so that the figure is what the step needs and not what its heap has kept.
+Each length trains one step in a process of its own: width 256, 4 layers of Hyena, one sequence of DNA, with and without
+gradient checkpointing. The figure is the largest resident size of the whole process, PyTorch itself included. The C library
+gives blocks back to the system at once (MALLOC_MMAP_THRESHOLD_), so that the figure is what the step needs and not what its
+heap has kept.
 """
 
 import json

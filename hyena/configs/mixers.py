@@ -41,8 +41,8 @@ class ImplicitFilterConfig:
     """Window over the taps: exp(-t |delta|) + shift, or none."""
     decay_target: float = 1e-2
     """Value that the window reaches at the fractions of the grid named by fast_decay and slow_decay."""
-    fast_decay: float = 0.03
-    """Fraction of the grid after which the fastest channel has decayed to decay_target. Published: 0.3."""
+    fast_decay: float = 0.3
+    """Fraction of the grid after which the fastest channel has decayed to decay_target."""
     slow_decay: float = 1.5
     """The same for the slowest channel."""
     shift: float = 0.0
@@ -72,8 +72,8 @@ class HyenaConfig:
 
     order: int = 2
     """N: gates applied; the released code has N - 1 long convolutions, so order 2 has one."""
-    short_taps: int = 4
-    """Taps of the depthwise convolution after the input projection. Published: 3."""
+    short_taps: int = 3
+    """Taps of the depthwise convolution after the input projection."""
     activation: Activation = "identity"
     """Applied after the last gate, before the output projection."""
     gating: Literal["elementwise", "outer"] = "elementwise"

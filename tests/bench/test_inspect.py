@@ -63,7 +63,7 @@ def test_the_short_convolution():
     taps[:5] = 0.3
     taps[7] = 0
     s = inspect(model).layers[0].short_conv
-    assert (s.channels, s.taps, s.alike) == (4 * 16, 4, 6)
+    assert (s.channels, s.taps, s.alike) == (4 * 16, 3, 6)
     assert s.rms == pytest.approx(taps.square().mean(0).sqrt().tolist())
 
 

@@ -11,13 +11,13 @@ from tests.helpers import refused
 
 def test_the_defaults_are_the_winners_of_the_ablation():
     config = HyenaConfig()
-    assert (config.order, config.short_taps, config.activation, config.skip) == (2, 4, "identity", True)
+    assert (config.order, config.short_taps, config.activation, config.skip) == (2, 3, "identity", True)
     filter = config.filter
     assert (filter.features, filter.width, filter.inner_layers, filter.frequency) == (33, 64, 2, 5.0)
     assert (filter.window, filter.decay_target, filter.fast_decay, filter.slow_decay, filter.shift) == (
         "exponential",
         1e-2,
-        0.03,
+        0.3,
         1.5,
         0.0,
     )
