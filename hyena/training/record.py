@@ -43,6 +43,10 @@ def check(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
         return True
     if any(path.exists() for path in store.files(directory)) and not store.is_native(directory):
         raise HyenaError(f"{directory} holds another program's model: name another directory")
+    if resume and (store.is_native(directory) or saves.saved(directory)):
+        raise HyenaError(
+            f"{directory} holds a model or checkpoints and no {RUN} to resume by: use --overwrite or another directory"
+        )
     if not overwrite and (file.exists() or store.is_native(directory) or saves.saved(directory)):
         raise HyenaError(f"{directory} already holds a run: go on with --resume, replace it with --overwrite, or name another")
     return False
