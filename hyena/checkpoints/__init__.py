@@ -75,6 +75,8 @@ def _recognise(path: Path) -> str:
             return "hyenadna-hf"
         if (path / "weights.ckpt").is_file():  # the layout of the LongSafari/hyenadna-*-seqlen releases alone
             return "hyenadna"
+    if (path / "run.toml").is_file():
+        raise HyenaError(f"{path} holds a run without a checkpoint yet: go on with `hyena train {path} --resume`")
     if path.is_file() and store.is_native(path.parent):
         raise HyenaError(f"{path} is part of the model in {path.parent}: load that directory")
     raise HyenaError(f"{path} does not say what it is: pass format= one of {', '.join(FORMATS)}")

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from math import isnan
 from pathlib import Path
 
 from hyena.cli.parse import parse
@@ -63,9 +64,9 @@ def train(config: RunConfig, resume: bool, overwrite: bool) -> int:
         def report(p: Progress) -> None:
             line.update(p.step, p.steps, f"loss {p.loss:.3f}  {p.tokens_per_second:,.0f} tokens/s")
             if p.validated and p.valid is not None:
-                line.note(
-                    f"step {p.step}: held out {p.valid.nats_per_token:.4f} nats/token, {p.valid.bits_per_byte:.4f} bits/byte"
-                )
+                bits = "" if isnan(p.valid.bits_per_byte) else f", {p.valid.bits_per_byte:.4f} bits/byte"
+                right = f"{p.valid.accuracy:.1%} right"
+                line.note(f"step {p.step}: held out {p.valid.nats_per_token:.4f} nats/token{bits}, {right}")
 
         reading = line.another("byte").update
         result = train_model(config, resume=resume, overwrite=overwrite, report=report, note=line.note, reading=reading)

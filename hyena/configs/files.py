@@ -132,7 +132,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise HyenaError(f"{where} is {value!r}: a list is needed")
         return tuple(_value(arguments[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise HyenaError(f"{where} is a whole number of {len(str(value))} digits: a number is needed") from None
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise HyenaError(f"{where} is {value!r}: {_NAMES.get(hint, hint)} is needed")
     return value

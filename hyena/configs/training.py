@@ -1,5 +1,6 @@
 """`RunConfig`: one training run, from data to directory. `configs/runs.py` reads and writes it as a TOML file."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +38,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         """Reject rates and fractions with no meaning."""
         validate(self)
-        if not self.lr > 0 or not (self.filter_lr is None or self.filter_lr > 0):
+        if not 0 < self.lr < math.inf or not (self.filter_lr is None or 0 < self.filter_lr < math.inf):
             raise HyenaError(f"lr is {self.lr} and filter_lr {self.filter_lr}: use numbers above 0")
         for name in ("warmup", "floor"):
             if not 0 <= getattr(self, name) <= 1:
@@ -46,7 +47,7 @@ class OptimizerConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use a number from 0 up to, not including, 1")
         for name in ("weight_decay", "filter_weight_decay", "clip"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise HyenaError(f"optimizer.{name} is {getattr(self, name)}: use 0 or more")
 
 
@@ -121,6 +122,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Reject stages of lengths that do not double up to the last."""
+        if not self.directory:
+            raise HyenaError("directory is empty: name where the run is to be written")
         start = self.training.start_length
         if start is not None and (start < 1 or self.length % start or (self.length // start).bit_count() != 1):
             raise HyenaError(

@@ -86,7 +86,7 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
         _write(directory, config, _shards(tensors, shard_bytes), tokenizer)
     except (OSError, SafetensorError) as error:  # a full disk is either, depending on which file meets it
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise HyenaError(f"cannot save to {directory}: {reason}; make room or choose another directory") from None
+        raise HyenaError(f"cannot save to {directory}: {reason}; make room or choose another directory") from error
 
 
 def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None) -> None:

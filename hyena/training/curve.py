@@ -26,7 +26,8 @@ def draw_curve(directory: Path) -> Path | None:
     valid = [line["valid_nats_per_token"] for line in lines if "valid_nats_per_token" in line]
     if valid:
         axes.annotate(f"{valid[-1]:.3f}", (max(line["step"] for line in lines), valid[-1]), xytext=(-4, 8),
-                      textcoords="offset points", ha="right", color="#c8553d")  # fmt: skip
+                      textcoords="offset points", ha="right", color="#c8553d",
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
     axes.set(
         xlabel="step",
         ylabel="nats per token",

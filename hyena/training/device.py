@@ -10,7 +10,7 @@ def device_for(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()  # `meta` has names for tensors and no numbers in them
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise HyenaError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try cpu") from None

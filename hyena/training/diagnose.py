@@ -13,10 +13,8 @@ def first_nonfinite(model: nn.Module, loss: Callable[[], Tensor]) -> str:
     Weights are looked at first, then the outputs of the modules in the order in which they are computed (an inner module is
     done before the one around it), then the gradients in the order in which they arrive. Gradients are left as they were.
     """
-    for kind, tensors in (("weight", model.named_parameters()), ("buffer", model.named_buffers())):
-        for name, tensor in tensors:
-            if not _finite(tensor):
-                return f"the {kind} {name} is not finite: an earlier step has broken it"
+    if broken := broken_tensor(model):
+        return f"{broken} is not finite: an earlier step has broken it"
     found: dict[str, str] = {}
     hooks = [module.register_forward_hook(_watch(name, type(module).__name__, found)) for name, module in model.named_modules()]
     gradients = [parameter.grad for parameter in model.parameters()]
@@ -30,13 +28,22 @@ def first_nonfinite(model: nn.Module, loss: Callable[[], Tensor]) -> str:
         value.backward()
         if "backward" in found:
             return found["backward"]
-        broken = [name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
-        return f"the gradient of {broken[-1]} is the first that is not finite" if broken else "the same batch is finite now"
+        names = [name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+        return f"the gradient of {names[-1]} is the first that is not finite" if names else "the same batch is finite now"
     finally:
         for hook in hooks:
             hook.remove()
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
+
+
+def broken_tensor(model: nn.Module) -> str:
+    """The first weight or buffer with a number that is not finite, by name; empty where all are finite."""
+    for kind, tensors in (("weight", model.named_parameters()), ("buffer", model.named_buffers())):
+        for name, tensor in tensors:
+            if not _finite(tensor):
+                return f"the {kind} {name}"
+    return ""
 
 
 def _watch(name: str, kind: str, found: dict[str, str]) -> Callable[[nn.Module, Any, Any], None]:

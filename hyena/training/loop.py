@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from hyena.configs.training import RunConfig
-from hyena.errors import HyenaError
 from hyena.training import record, saves
 from hyena.training.curve import draw_curve
 from hyena.training.evaluate import Evaluation
@@ -72,24 +71,26 @@ def train(
     with Interrupt() as interrupt:
         while state.step < t.steps and not interrupt.requested:
             clock = time.perf_counter()
-            try:
+            with saves.naming_last_good(directory):
                 done = take_step(state, source, config)
-            except HyenaError as error:
-                raise HyenaError(f"{error}; {saves.last_good(directory)}") from None
             seconds += time.perf_counter() - clock
-            last, best = state.step == t.steps or interrupt.requested, False
+            last, best = state.step == t.steps, False
+            # An interruption logs nothing of its own: metrics.jsonl is that of the run that nobody stopped.
             line = _line(done, state.optimizer.param_groups) if last or state.step % t.log_every == 0 else {}
-            if validated := state.step % t.valid_every == 0 or state.step == t.steps:
-                with state.averaged():
-                    valid = source.validate(state.model)
-                best = state.validated(valid)
-                line |= {f"valid_{key}": value for key, value in asdict(valid).items() if not isnan(value)}
+            validated, saving = last or state.step % t.valid_every == 0, last or state.step % t.save_every == 0
+            with saves.naming_last_good(directory):
+                if validated or saving or interrupt.requested:
+                    state.check()
+                if validated:
+                    best = state.validate(source)
+                    line |= _valid_line(state.valid)
             tokens = state.step * t.batch_size * t.accumulate * config.length
             speed = tokens / max(seconds, 1e-9)
             if line:
                 timing = {"step": state.step, "seconds": round(seconds, 3), "tokens_per_second": round(speed)}
-                record.log(directory, {"step": state.step, "tokens": tokens} | line, timing)
-            if last or best or state.step % t.save_every == 0:
+                with saves.writing(directory, "metrics.jsonl"):
+                    record.log(directory, {"step": state.step, "tokens": tokens} | line, timing)
+            if saving or best or interrupt.requested:
                 state.save(directory, config)
                 kept = state.step
             report(Progress(state.step, t.steps, done.loss, speed, state.valid, validated))
@@ -101,6 +102,12 @@ def train(
             saves.save_result(state.model, directory)
     best_path = None if state.best is None else saves.path_of(directory, state.best[0])
     return Result(directory, state.step, finished, state.valid, draw_curve(directory), best_path, interrupt.signal)
+
+
+def _valid_line(valid: Evaluation | None) -> dict[str, Any]:
+    """What metrics.jsonl says of a validation; JSON has no infinity and no NaN."""
+    values = {} if valid is None else asdict(valid)
+    return {f"valid_{key}": value for key, value in values.items() if isfinite(value)}
 
 
 def _line(done: Step, groups: list[dict[str, Any]]) -> dict[str, Any]:

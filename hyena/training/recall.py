@@ -31,6 +31,7 @@ class RecallSource:
         if config.training.start_length is not None:
             raise HyenaError("training.start_length is given and the recall task has one length: leave start_length out")
         self.config, self.task = config, task
+        self.digests: dict[str, str] = {}
         self.notes: tuple[str, ...] = (
             f"associative recall: {task.pairs} pairs of {task.keys} keys and {task.values} values a sequence",
         )

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from hyena.configs.files import read_json, read_toml, write_toml
-from hyena.configs.runs import resolved, run_config
+from hyena.configs.files import newer, read_json, read_toml, write_toml
+from hyena.configs.runs import VERSION_KEY, resolved, run_config
 from hyena.configs.training import RunConfig
 from hyena.errors import HyenaError
 from hyena.models import store
@@ -23,7 +23,8 @@ from hyena.training.files import write_atomically
 from hyena.version import __version__
 
 RUN, METRICS, TIMING, ENVIRONMENT, TOKENS = "run.toml", "metrics.jsonl", "timing.jsonl", "environment.json", "tokens"
-_OWN = (METRICS, TIMING, ENVIRONMENT, "loss.png")
+DATA = "data.json"
+_OWN = (METRICS, TIMING, ENVIRONMENT, DATA, "loss.png")
 # What commands leave beside a model: true of the one that it was made of alone.
 _MADE_OF_IT = ("inspect.json", "inspect.png", "positions.json", "positions.png")
 # What may differ between the parts of one run: where things are, and how often it is saved. The data is the tokens that the run
@@ -37,9 +38,10 @@ def check(directory: Path, config: RunConfig, resume: bool, overwrite: bool) -> 
     if resume and overwrite:
         raise HyenaError("resume and overwrite exclude each other: --resume goes on with the run, --overwrite replaces it")
     if resume and file.exists():
-        changed = _differences(read_toml(file), resolved(config))
-        if changed:
-            raise HyenaError(f"{directory} was started with another configuration ({changed}): resume with the same one")
+        values = read_toml(file)
+        if changed := _differences(values, resolved(config)):
+            cure = newer(values.get(VERSION_KEY)) or ": resume with the same one"
+            raise HyenaError(f"{directory} was started with another configuration ({changed}){cure}")
         return True
     if any(path.exists() for path in store.files(directory)) and not store.is_native(directory):
         raise HyenaError(f"{directory} holds another program's model: name another directory")
@@ -57,7 +59,7 @@ def recorded(directory: Path) -> RunConfig:
     return run_config(read_toml(directory / RUN), str(directory / RUN))
 
 
-def begin(directory: Path, config: RunConfig, tokens: Path | None) -> None:
+def begin(directory: Path, config: RunConfig, tokens: Path | None, digests: dict[str, str]) -> None:
     """Replace what an earlier run left: its files go, the new run's tokens take their place, run.toml comes last.
 
     A directory without run.toml holds no run, so a crash in the middle leaves nothing that could be taken for one.
@@ -73,9 +75,21 @@ def begin(directory: Path, config: RunConfig, tokens: Path | None) -> None:
         if tokens is not None:
             os.replace(tokens, directory / TOKENS)
         write_atomically(directory / ENVIRONMENT, lambda part: part.write_text(json.dumps(environment(), indent=1) + "\n"))
+        write_atomically(directory / DATA, lambda part: part.write_text(json.dumps(digests, indent=1) + "\n"))
         write_atomically(directory / RUN, lambda part: write_toml(part, resolved(config)))
     except OSError as error:
         raise HyenaError(f"cannot write to {directory}: {error.strerror or error}; choose another directory") from None
+
+
+def check_data(directory: Path, digests: dict[str, str]) -> None:
+    """Raise `HyenaError` where the tokens are not those that the run began with, as in a prepared directory made anew."""
+    file = directory / DATA
+    began = read_json(file) if file.exists() else digests
+    if changed := [name for name in digests if digests[name] != began.get(name)]:
+        raise HyenaError(
+            f"the {' and '.join(changed)} tokens are not those that {directory} began with: bring back the prepared directory "
+            "or files, or start the run again with --overwrite"
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -111,7 +125,7 @@ def log(directory: Path, values: dict[str, Any], timing: dict[str, Any]) -> None
     """Append a line to metrics.jsonl and one to timing.jsonl, and bring them to disk before a checkpoint can follow."""
     for name, line in ((METRICS, values), (TIMING, timing)):
         with (directory / name).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -6,12 +6,12 @@ clock, so equal runs have equal checkpoints.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyena.configs.files import read_json
@@ -38,16 +38,32 @@ def write(directory: Path, step: int, save_model: Callable[[Path], None], tensor
 
     def fill(part: Path) -> None:
         save_model(part)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part / TENSORS)
+        store.write_safetensors({name: tensor.contiguous() for name, tensor in tensors.items()}, part / TENSORS, {})
         (part / PROGRESS).write_text(json.dumps(progress, indent=1) + "\n")
 
-    try:
+    with writing(directory, f"the checkpoint of step {step}"):
         write_directory(path_of(directory, step), fill)
+
+
+@contextmanager
+def naming_last_good(directory: Path) -> Iterator[None]:
+    """Add to an error the checkpoint that the run can go on from."""
+    try:
+        yield
+    except HyenaError as error:
+        raise HyenaError(f"{error}; {last_good(directory)}") from None
+
+
+@contextmanager
+def writing(directory: Path, what: str) -> Iterator[None]:
+    """Turn what goes wrong on the disk into one line that names the checkpoint to go on from."""
+    try:
+        yield
     except (OSError, SafetensorError, HyenaError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        cause = error.__cause__ or error  # a model that cannot be saved says why, and a cure that is not ours
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or cause
         raise HyenaError(
-            f"the checkpoint of step {step} cannot be written in {directory / FOLDER} ({reason}); {last_good(directory)}; "
-            "make room and go on with --resume"
+            f"{what} cannot be written in {directory} ({reason}); {last_good(directory)}; make room and go on with --resume"
         ) from None
 
 
@@ -93,5 +109,6 @@ def remove(directory: Path) -> None:
 def save_result(model: Model, directory: Path) -> None:
     """The finished run's model, beside the run's files. A crash in the middle leaves none, and the newest checkpoint, which
     holds the same one, is then what loading the directory finds."""
-    store.remove(directory)
-    model.save(directory)
+    with writing(directory, "the finished model"):
+        store.remove(directory)
+        model.save(directory)

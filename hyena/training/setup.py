@@ -36,8 +36,12 @@ def set_up(config: RunConfig, resume: bool, overwrite: bool, note: Note, reading
     state = _fresh(config, tokenizer, None if going_on else config.training.initial)
     if going_on:
         # The tokens are the run's own, whatever has become of the files or how they are called from here.
-        config = replace(config, data=record.recorded(directory).data)
+        began = record.recorded(directory)
+        if (began.data.files, began.data.valid_files) != (config.data.files, config.data.valid_files):
+            note(f"data.files are others than when {directory} began: it goes on with the tokens that it kept")
+        config = replace(config, data=began.data)
         source = _source(config, tokenizer, directory / record.TOKENS, reading)
+        record.check_data(directory, source.digests)
         seconds = _go_on(state, directory, note)
     else:
         source, seconds = _begin(config, tokenizer, reading), 0.0
@@ -54,13 +58,13 @@ def _begin(config: RunConfig, tokenizer: Tokenizer | None, reading: Reading) -> 
     new, there = directory / _NEW_TOKENS, directory.exists()
     shutil.rmtree(new, ignore_errors=True)
     try:
-        _source(config, tokenizer, new, reading)
+        digests = _source(config, tokenizer, new, reading).digests
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         if not there and directory.exists():
             directory.rmdir()
         raise
-    record.begin(directory, config, new if new.exists() else None)
+    record.begin(directory, config, new if new.exists() else None, digests)
     return _source(config, tokenizer, directory / record.TOKENS, reading)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hyena.configs.training import RunConfig
 from hyena.data import Corpus, DNATokenizer, Tokenizer, evaluation_windows, training_batch
-from hyena.data.tokens import cut
+from hyena.data.tokens import Tokens, cut
 from hyena.models import LanguageModel
 from hyena.training.evaluate import Evaluation, evaluate
 
@@ -20,6 +20,8 @@ class Source(Protocol):
 
     notes: tuple[str, ...]
     """What was changed or left out when the data was read."""
+    digests: dict[str, str]
+    """Name of a part of the data -> digest of its tokens."""
 
     def batch(self, number: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
         """Ids and targets, each int64 (rows, length)."""
@@ -39,6 +41,8 @@ class CorpusSource:
         limit = len(held_out) if t.valid_tokens is None else min(t.valid_tokens, len(held_out))
         self.training, self.held_out = training.tokens, cut(held_out.tokens, 0, limit)
         self.tokenizer, self.config = tokenizer, config
+        parts = {"training": self.training, "held-out": held_out.tokens}
+        self.digests = {name: tokens.digest for name, tokens in parts.items() if isinstance(tokens, Tokens)}
         self.complement = None
         if config.data.reverse_complement and isinstance(tokenizer, DNATokenizer):
             self.complement = tokenizer.complement

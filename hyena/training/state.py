@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from hyena.configs.training import RunConfig
+from hyena.errors import HyenaError
 from hyena.models import LanguageModel
 from hyena.training import saves
 from hyena.training.average import Average
+from hyena.training.diagnose import broken_tensor
 from hyena.training.evaluate import Evaluation
+from hyena.training.source import Source
 
 
 @dataclass
@@ -33,13 +37,24 @@ class State:
         """A context in which the model is what is validated and saved: the average where there is one."""
         return self.average.applied(self.model) if self.average is not None else nullcontext()
 
-    def validated(self, valid: Evaluation) -> bool:
-        """Note a validation; whether it is the best so far."""
+    def validate(self, source: Source) -> bool:
+        """Validate and note it; whether it is the best so far. `HyenaError` for a loss that is not finite."""
+        with self.averaged():
+            valid = source.validate(self.model)
+        if not isfinite(valid.nats_per_token):
+            raise HyenaError(f"the held-out loss is {valid.nats_per_token} at step {self.step}: lower optimizer.lr")
         self.valid = valid
         best = self.best is None or valid.nats_per_token < self.best[1]
         if best:
             self.best = self.step, valid.nats_per_token
         return best
+
+    def check(self) -> None:
+        """Raise `HyenaError` where the last update has left a weight that is not finite: nothing broken is ever saved."""
+        with self.averaged():
+            broken = broken_tensor(self.model)
+        if broken := broken or broken_tensor(self.model):
+            raise HyenaError(f"{broken} is not finite after step {self.step}: lower optimizer.lr or optimizer.clip")
 
     def save(self, directory: Path, config: RunConfig) -> None:
         """Write the checkpoint of this step, then remove those that are not kept."""
@@ -85,8 +100,9 @@ class State:
                 self.optimizer.state[parameters[name]][key] = tensor.to(parameters[name].device, copy=True)
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available():
-            states = [tensors[name] for name in sorted(tensors) if name.startswith("random.cuda.")]
-            torch.cuda.set_rng_state_all(states[: torch.cuda.device_count()])
+            for i in range(torch.cuda.device_count()):
+                if f"random.cuda.{i}" in tensors:
+                    torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
         self.step = progress["step"]
         self.valid = Evaluation(**progress["valid"]) if progress["valid"] else None
         self.best = tuple(progress["best"]) if progress["best"] else None

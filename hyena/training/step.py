@@ -23,7 +23,7 @@ class Step:
     """What a step reports."""
 
     loss: float
-    """Mean nats per asked token of the step's batches."""
+    """Mean nats per asked token, averaged over the parts of the step."""
     gradient_norm: float
     """Of all gradients together, before clipping."""
     rows: int

@@ -179,6 +179,12 @@ def test_a_genome_that_cannot_be_read(run: Run, tmp_path: Path, name: str):
     assert not out.exists()
 
 
+def test_a_run_without_a_checkpoint_is_named(run: Run, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.toml").write_text("")
+    assert_one_line(run("generate", tmp_path / "run", "--prompt", "a"), "without a checkpoint", "--resume")
+
+
 def test_an_empty_folder(run: Run, tmp_path: Path):
     (tmp_path / "folder").mkdir()
     path = write_toml(tmp_path, {"text.txt": "folder"})

@@ -150,7 +150,7 @@ def test_a_signal_to_a_process(name: str, status: int, tmp_path: Path):
     assert out == ""
     step = saved_step(tmp_path / "run")
     assert err.splitlines()[-1] == f"stopped by {name} after step {step} and saved; go on with --resume"
-    assert steps_of(tmp_path / "run")[-1] == step
+    assert steps_of(tmp_path / "run")[-1] == step - step % 5
     assert not list((tmp_path / "run").rglob(".*"))
     # An unfinished run's directory stands for its newest checkpoint.
     assert_same_weights(tmp_path / "run", saves.path_of(tmp_path / "run", step))

@@ -4,9 +4,11 @@ import math
 
 import pytest
 
+from hyena.configs.data import DataConfig
 from hyena.configs.mixers import AttentionConfig, HyenaConfig
-from hyena.configs.training import OptimizerConfig, TrainingConfig
+from hyena.configs.training import OptimizerConfig, RunConfig, TrainingConfig
 from tests.helpers import refused
+from tests.training.runs import MODEL
 
 WRONG = {
     "first moment": (OptimizerConfig, {"beta1": 1.5}, ("beta1", "1.5")),
@@ -15,6 +17,14 @@ WRONG = {
     "filters' rate": (OptimizerConfig, {"filter_lr": 0.0}, ("filter_lr", "0.0")),
     "decay that is no number": (OptimizerConfig, {"weight_decay": math.nan}, ("weight_decay", "nan")),
     "warm-up": (OptimizerConfig, {"warmup": 2.0}, ("warmup", "2.0")),
+    "infinite rate": (OptimizerConfig, {"lr": math.inf}, ("lr", "inf")),
+    "enormous rate": (OptimizerConfig, {"lr": 10**400}, ("lr", "401 digits")),
+    "infinite decay": (OptimizerConfig, {"weight_decay": math.inf}, ("weight_decay", "inf")),
+    "no place": (RunConfig, {"directory": "", "model": MODEL, "data": DataConfig(files=("a",))}, ("directory is empty",)),
+    "nothing kept": (TrainingConfig, {"keep": 0}, ("keep", "0")),
+    "one held-out token": (TrainingConfig, {"valid_tokens": 1}, ("valid_tokens", "1", "at least 2")),
+    "average of nothing": (OptimizerConfig, {"ema": 1.0}, ("ema", "1.0")),
+    "all of the steps": (TrainingConfig, {"start_fraction": 1.0}, ("start_fraction", "1.0")),
     "no steps": (TrainingConfig, {"steps": 0}, ("steps", "0")),
     "large seed": (TrainingConfig, {"seed": 2**64}, ("seed", str(2**64))),
     "negative seed": (TrainingConfig, {"seed": -1}, ("seed", "-1")),

@@ -18,7 +18,7 @@ from hyena.data import ByteTokenizer, load_corpus, training_batch
 from hyena.errors import HyenaError
 from hyena.models import LanguageModel
 from hyena.ops import long_conv
-from hyena.training import Progress, evaluate, record, setup, source, train
+from hyena.training import Evaluation, Progress, evaluate, record, setup, source, train
 from hyena.training.device import device_for
 from hyena.training.optim import parameter_groups
 from hyena.training.schedule import rate
@@ -35,7 +35,7 @@ def test_what_a_run_leaves_behind(text: Path, tmp_path: Path):
     config = tiny(tmp_path / "run", text)
     result = train(config)
     files = {path.name: path for path in (tmp_path / "run").iterdir()}
-    records = {"run.toml", "metrics.jsonl", "timing.jsonl", "environment.json", "loss.png", "tokens"}
+    records = {"run.toml", "metrics.jsonl", "timing.jsonl", "environment.json", "data.json", "loss.png", "tokens"}
     assert set(files) == {"config.json", "model.safetensors", "checkpoints"} | records
     for checkpoint in files["checkpoints"].iterdir():
         names = {"config.json", "model.safetensors", "training.safetensors", "progress.json"}
@@ -221,6 +221,27 @@ def test_a_loss_that_is_not_finite_stops_the_run(text: Path, tmp_path: Path, mon
 def test_a_rate_that_is_far_too_large_stops_the_run(text: Path, tmp_path: Path):
     with refused("the loss is", "lower optimizer.lr"):
         train(tiny(tmp_path / "run", text, lr=1e30))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.usefixtures("undrawn")
+def test_weights_that_are_not_finite_are_never_saved(text: Path, tmp_path: Path, ema: float):
+    config = tiny(tmp_path / "run", text, lr=1e38, steps=1, ema=ema)
+    with refused("is not finite after step 1", "lower optimizer.lr"):
+        train(config)
+    assert not (tmp_path / "run/checkpoints").exists()
+    assert not (tmp_path / "run/model.safetensors").exists()
+    assert record.read_metrics(tmp_path / "run") == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_validation_that_is_not_finite_is_an_error_and_never_the_best(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(source, "evaluate", lambda *_: Evaluation(math.nan, math.nan, math.nan, 1))
+    with refused("held-out loss is nan at step 3", "step-00000002"):
+        train(tiny(tmp_path / "run", text))
+    assert saved_step(tmp_path / "run") == 2
 
 
 @pytest.mark.parametrize("clip", [1.0, 0.0])

@@ -1,5 +1,6 @@
 """Stopped and resumed = never stopped, byte for byte, wherever the stop falls; and what cannot be resumed is refused."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from hyena.data import ByteTokenizer, prepare
 from hyena.training import Progress, record, saves, source, train
 from tests.helpers import refused
-from tests.training.runs import assert_same_weights, before_step, contents, ctrl_c, saved_step, tiny
+from tests.training.runs import TEXT, assert_same_weights, before_step, contents, ctrl_c, saved_step, tiny
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 CHANGES: dict[str, Any] = {"dropout": 0.2, "embed_dropout": 0.1, "filter_lr": 3e-3, "ema": 0.9, "start_length": 8}
@@ -158,6 +160,46 @@ def test_the_clock_goes_on(text: Path, tmp_path: Path):
     seconds = [line["seconds"] for line in timing]
     assert seconds == sorted(seconds)
     assert [line["step"] for line in timing] == logged(tmp_path / "run")
+
+
+def test_an_interruption_between_two_logged_steps_logs_nothing(text: Path, tmp_path: Path):
+    changes = {"log_every": 4, "valid_every": 6, "save_every": 6}
+    train(tiny(tmp_path / "whole", text, **changes))
+    train(tiny(tmp_path / "run", text, **changes), report=ctrl_c(2))
+    assert saved_step(tmp_path / "run") == 2
+    train(tiny(tmp_path / "run", text, **changes), resume=True)
+    assert logged(tmp_path / "run") == [4, 6]
+    assert final(tmp_path / "run") == final(tmp_path / "whole")
+
+
+def test_a_prepared_directory_that_has_changed_is_refused(text: Path, tmp_path: Path):
+    for name, content in (("prepared", TEXT), ("other", TEXT[::-1])):
+        text.write_text(content)
+        prepare([text], ByteTokenizer(), tmp_path / name)
+    config = tiny(tmp_path / "run", tmp_path / "prepared")
+    train(config, report=ctrl_c(3))
+    shutil.rmtree(tmp_path / "prepared")
+    (tmp_path / "other").rename(tmp_path / "prepared")
+    before = contents(tmp_path / "run")
+    with refused("training and held-out tokens", str(tmp_path / "run"), "--overwrite"):
+        train(config, resume=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_other_files_are_noted(text: Path, tmp_path: Path):
+    train(tiny(tmp_path / "run", text), report=ctrl_c(3))
+    notes: list[str] = []
+    train(tiny(tmp_path / "run", tmp_path / "other.txt"), resume=True, note=notes.append)
+    assert any("data.files are others" in note for note in notes)
+
+
+def test_a_newer_version_is_the_cure_where_the_run_is_newer(text: Path, tmp_path: Path):
+    train(tiny(tmp_path / "run", text), report=ctrl_c(3))
+    file = tmp_path / "run/run.toml"
+    content = re.sub(r'hyena = ".*"', 'hyena = "99.0.0"', file.read_text()).replace("[training]", "[training]\nwarp = 3")
+    file.write_text(content)
+    with refused("training.warp: 3 then, None now", "written by hyena 99.0.0", "update hyena"):
+        train(tiny(tmp_path / "run", text), resume=True)
 
 
 def test_another_number_of_threads_is_said(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

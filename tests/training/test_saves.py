@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hyena.models import store
-from hyena.training import Evaluation, saves, source, train
+from hyena.training import Evaluation, record, saves, source, train
 from tests.helpers import refused
 from tests.training.runs import assert_same_weights, contents, ctrl_c, saved_step, tiny
 
@@ -42,7 +42,7 @@ def full(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("place", [(store, "save_file"), (saves, "save_file")], ids=["model", "state"])
+@pytest.mark.parametrize("place", [(store, "_shards"), (store, "write_safetensors")], ids=["model", "state"])
 def test_a_full_disk_keeps_the_last_checkpoint(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
 ):
@@ -58,6 +58,18 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     assert train(config, resume=True).finished
     train(tiny(tmp_path / "fresh", text))
     assert_same_weights(tmp_path / "run", tmp_path / "fresh")
+
+
+def test_a_full_disk_at_the_very_end_names_the_checkpoint(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = tiny(tmp_path / "run", text)
+    with monkeypatch.context() as patch:
+        with refused("the finished model", "No space left on device", "step-00000006", "--resume"):
+            train(config, report=lambda p: patch.setattr(saves.store, "remove", full) if p.step == 6 else None)
+    with monkeypatch.context() as patch:
+        patch.setattr(record.os, "fsync", full)
+        with refused("metrics.jsonl", "No space left on device", "no checkpoint yet", "--resume"):
+            train(tiny(tmp_path / "other", text))
+    assert train(config, resume=True).finished
 
 
 def test_a_limit_of_the_system_is_met_like_a_full_disk(text: Path, tmp_path: Path):
