@@ -61,14 +61,15 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 
 
 def test_a_full_disk_at_the_very_end_names_the_checkpoint(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fills(step: int, place: Any, name: str) -> Any:
+        """For `report`: the disk is full after a step."""
+        return lambda p: patch.setattr(place, name, full) if p.step == step else None
+
     config = tiny(tmp_path / "run", text)
-    with monkeypatch.context() as patch:
-        with refused("the finished model", "No space left on device", "step-00000006", "--resume"):
-            train(config, report=lambda p: patch.setattr(saves.store, "remove", full) if p.step == 6 else None)
-    with monkeypatch.context() as patch:
-        patch.setattr(record.os, "fsync", full)
-        with refused("metrics.jsonl", "No space left on device", "no checkpoint yet", "--resume"):
-            train(tiny(tmp_path / "other", text))
+    with monkeypatch.context() as patch, refused("the finished model", "No space left", "step-00000006", "--resume"):
+        train(config, report=fills(6, saves.store, "remove"))
+    with monkeypatch.context() as patch, refused("metrics.jsonl", "No space left", "step-00000004", "--resume"):
+        train(tiny(tmp_path / "other", text), report=fills(4, record.os, "fsync"))
     assert train(config, resume=True).finished
 
 
