@@ -60,7 +60,8 @@ def draw_positions(positions: Positions, path: Path, title: str) -> Path | None:
     overall = positions.mean
     axes.axhline(overall, color=_INK, linewidth=0.8, linestyle=":")
     axes.annotate(f"all positions {overall:.4f}", (1, overall), xycoords=("axes fraction", "data"), xytext=(-4, 4),
-                  textcoords="offset points", ha="right", fontsize="small", color=_INK)  # fmt: skip
+                  textcoords="offset points", ha="right", fontsize="small", color=_INK,
+                  bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
     axes.set_xscale("log")
     _lags(axes)
     axes.set(xlabel="tokens of context", ylabel="nats per token")
@@ -89,10 +90,12 @@ def _draw_map(axes: Any, layer: Layer) -> Any:
     columns = m.columns(_COLUMNS)
     loudness = m.loudness(columns)[rows]
     with np.errstate(divide="ignore", invalid="ignore"):
-        decibels = 20 * np.log10(loudness / loudness.max(1, keepdims=True))
+        # Taps that are exactly 0 are as dark as the floor; NaN stays NaN and is left out.
+        decibels = np.maximum(20 * np.log10(loudness / loudness.max(1, keepdims=True)), _FLOOR)
     edges = columns + 1.0
     mesh = axes.pcolormesh(edges, np.arange(len(rows) + 1), decibels, cmap="magma", vmin=_FLOOR, vmax=0, rasterized=True)
-    axes.plot(m.reach[rows] + 1, np.arange(len(rows)) + 0.5, color="white", linewidth=1.6)
+    for colour, width in ((_INK, 3.0), ("white", 1.6)):  # white with a dark rim: seen on pale ground too
+        axes.plot(m.reach[rows] + 1, np.arange(len(rows)) + 0.5, color=colour, linewidth=width)
     axes.set(xscale="log", xlim=(1, edges[-1]), ylim=(len(rows), 0), xlabel=_BACK, yticks=[])
     axes.set_title(f"layer {layer.index}: {len(m.energy):,} filters", fontsize="medium", color=_INK)
     _lags(axes)

@@ -36,14 +36,19 @@ def load_corpus(paths: Paths | str | Path, tokenizer: Tokenizer, policy: Policy 
 
 
 def corpora(
-    config: DataConfig, tokenizer: Tokenizer, directory: str | Path | None = None, report: Report | None = None
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    directory: str | Path | None = None,
+    report: Report | None = None,
+    *,
+    verify: bool = False,
 ) -> tuple[Corpus, Corpus]:
     """(training, held_out) of a configuration.
 
     directory: where the tokens are kept on disk, mapped into memory; None: in memory. What the directory holds already is
     opened without reading the sources, which may be gone then. Prepared directories among the files are used in place. Of
     several processes one should call this before the others. report(bytes_done, bytes_total) is called for `files` and then
-    for `valid_files`, where they are read.
+    for `valid_files`, where they are read. verify: read prepared directories once and compare them with their digests.
 
     held_out is valid_files, the records valid_records, or the last valid_fraction of the tokens; no token of it is in
     training. HyenaError for what cannot be read; a file that is given twice, or in both by path or by content; records that
@@ -64,9 +69,10 @@ def corpora(
                 return read_corpus(run, tokenizer, config.policy)
             return _kept(kept / f"{name}-{number}", run, tokenizer, config.policy, report)
 
-        return _gather(paths, tokenizer, config.policy, store)
+        return _gather(paths, tokenizer, config.policy, store, verify)
 
     training = read(config.files, "training")
+    _check_twice(training.contents)
     if config.valid_files:
         held_out = read(config.valid_files, "valid")
         _check_contents(training.contents, held_out.contents)
@@ -95,6 +101,13 @@ def hold_out_records(corpus: Corpus, names: Sequence[str]) -> tuple[Corpus, Corp
                 f"valid_records names {name!r} and no FASTA record of {corpus.source} is called so{nearest(name, known)}"
             )
     held = [span.fasta and span.name in set(names) for span in spans]
+    out = {span.digest: span.name for span, h in zip(spans, held, strict=True) if h and span.digest and span.tokens >= _LONG}
+    for span, h in zip(spans, held, strict=True):
+        if not h and span.digest in out:
+            raise HyenaError(
+                f"record {span.name!r} of {corpus.source} holds the same as {out[span.digest]!r} of valid_records: "
+                "hold out both"
+            )
     tokens = corpus.tokens if isinstance(corpus.tokens, Tokens) else Tokens([corpus.tokens], contents.digest)
     training, held_out = (_documents(tokens, spans, [h is value for h in held]) for value in (False, True))
     if training is None or min(len(training), len(held_out or ())) < 2:
@@ -118,12 +131,14 @@ def _documents(tokens: Tokens, spans: Sequence[Span], taken: Sequence[bool]) -> 
     return Tokens.join([tokens.part(*places) for places in ranges])
 
 
-def _gather(paths: Paths, tokenizer: Tokenizer, policy: Policy, store: Callable[[Paths, int], Corpus]) -> Corpus:
+def _gather(
+    paths: Paths, tokenizer: Tokenizer, policy: Policy, store: Callable[[Paths, int], Corpus], verify: bool = False
+) -> Corpus:
     """One corpus of prepared directories, used in place, and of what store(paths, number) makes of the runs between them."""
     parts: list[Corpus] = []
     for number, (prepared, run) in enumerate(groupby(paths, key=lambda path: is_prepared(Path(path)))):
         if prepared:
-            parts += [open_prepared(Path(path), tokenizer, policy) for path in run]
+            parts += [open_prepared(Path(path), tokenizer, policy, verify) for path in run]
         else:
             parts.append(store(list(run), number))
     return join(parts)
@@ -165,6 +180,19 @@ def _check_paths(config: DataConfig, kept: Path | None) -> None:
     for source in find_sources(config.valid_files)[0] if config.valid_files else ():
         if same := training.get(identity(source.path)):
             raise HyenaError(f"{same} of files is {source.path} of valid_files: validate on what is not trained on")
+
+
+def _check_twice(contents: Contents | None) -> None:
+    """After reading: no file stands twice in `files`, whatever its name and compression. What is held out of one copy would be
+    trained on in the other.
+    """
+    known: dict[str, tuple[str, int]] = {}
+    for path, size, digest in contents.sources if contents is not None else ():
+        same, bytes_there = known.get(digest, ("", 0))
+        # Short files, such as licences in a tree of folders, may well be alike.
+        if digest and max(size, bytes_there) >= _LONG and digest in known:
+            raise HyenaError(f"{same} and {path} of files hold the same: leave one of them out")
+        known[digest] = path, size
 
 
 def _check_contents(training: Contents | None, held_out: Contents | None) -> None:

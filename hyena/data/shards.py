@@ -134,7 +134,7 @@ def open_tokens(directory: str | Path, tokenizer: Tokenizer | None = None, verif
     return Corpus(Tokens(shards, index["digest"]), tokenizer, index["source"], tuple(index["notes"]), contents)
 
 
-def open_prepared(directory: Path, tokenizer: Tokenizer, policy: Policy) -> Corpus:
+def open_prepared(directory: Path, tokenizer: Tokenizer, policy: Policy, verify: bool = False) -> Corpus:
     """`open_tokens` where files are named: HyenaError where the policy asks for what the tokens were not prepared with."""
     recorded, usual = read_index(directory)["policy"], asdict(Policy())
     for name, value in asdict(policy).items():
@@ -143,7 +143,7 @@ def open_prepared(directory: Path, tokenizer: Tokenizer, policy: Policy) -> Corp
                 f"{directory} was prepared with {name} {recorded.get(name)!r}, not {value!r}; "
                 f"leave {name} out, or prepare the files again with it"
             )
-    return open_tokens(directory, tokenizer)
+    return open_tokens(directory, tokenizer, verify)
 
 
 def read_index(directory: Path) -> dict[str, Any]:
@@ -158,6 +158,9 @@ def read_index(directory: Path) -> dict[str, Any]:
     try:
         for key, read in _FIELDS.items():
             index[key] = read(index[key])
+        key = "documents"
+        if not _in_order(index[key], index["count"], sum(index["shards"])):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise HyenaError(f"{directory / INDEX} is damaged: {key} is {index.get(key)!r:.40}; prepare the files again") from None
     return index
@@ -181,6 +184,18 @@ def _dtype(value: Any) -> np.dtype:
     return np.dtype(value)
 
 
+def _span(name: Any, start: Any, tokens: Any, fasta: Any, digest: Any = "") -> Span:
+    """A document's row, its types checked."""
+    return Span(_of(str)(name), _of(int)(start), _of(int)(tokens), _of(bool)(fasta), _of(str)(digest))
+
+
+def _in_order(spans: list[Span], count: int, total: int) -> bool:
+    """Whether documents follow one another within the tokens, and all are listed or, of very many, none."""
+    ends = [0, *(span.start + span.tokens for span in spans)]
+    apart = all(end <= span.start and span.tokens >= 0 for end, span in zip(ends, spans, strict=False))
+    return apart and ends[-1] <= total and len(spans) in (0, count)
+
+
 # Each key of an index, and what makes its value of what JSON holds.
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "tokenizer": _of(dict),
@@ -189,7 +204,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "shards": lambda counts: [int(_of(int)(count)) for count in counts],
     "digest": _of(str),
     "count": _of(int),
-    "documents": lambda rows: [Span(*row) for row in rows],
+    "documents": lambda rows: [_span(*row) for row in rows],
     "sources": lambda rows: [SourceFile(*row) for row in rows],
     "notes": lambda lines: [_of(str)(line) for line in lines],
     "paths": lambda lines: [_of(str)(line) for line in lines],

@@ -58,7 +58,7 @@ def _begin(config: RunConfig, tokenizer: Tokenizer | None, reading: Reading) -> 
     new, there = directory / _NEW_TOKENS, directory.exists()
     shutil.rmtree(new, ignore_errors=True)
     try:
-        digests = _source(config, tokenizer, new, reading).digests
+        digests = _source(config, tokenizer, new, reading, verify=True).digests
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         if not there and directory.exists():
@@ -80,11 +80,11 @@ def _go_on(state: State, directory: Path, note: Note) -> float:
     return record.cut(directory, state.step)
 
 
-def _source(config: RunConfig, tokenizer: Tokenizer | None, tokens: Path, reading: Reading) -> Source:
+def _source(config: RunConfig, tokenizer: Tokenizer | None, tokens: Path, reading: Reading, verify: bool = False) -> Source:
     """The batches of a run; its tokens are kept in a directory of their own and read there once they are there."""
     if tokenizer is None:
         return RecallSource(config)
-    training, held_out = corpora(config.data, tokenizer, tokens, reading)
+    training, held_out = corpora(config.data, tokenizer, tokens, reading, verify=verify)
     return CorpusSource(training, held_out, tokenizer, config)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,32 @@ def test_options_without_a_meaning_for_the_tokenizer(home: Path):
     with refused("recall"):
         corpora(DataConfig(recall=RecallConfig()), BYTES)
     assert not Path("tokens").exists()
+
+
+def test_the_same_content_twice_among_the_files_is_refused(tmp_path: Path):
+    """What is held out of one copy would be trained on in the other."""
+    genome = b">a\n" + b"ACGTTGCA" * 200 + b"\n>b\n" + b"GATTACAC" * 200 + b"\n"
+    (tmp_path / "g.fa").write_bytes(genome)
+    (tmp_path / "copy.fa.gz").write_bytes(gzip.compress(genome))
+    (tmp_path / "renamed.fa").write_bytes(genome.replace(b">b", b">z").replace(b"ACGTTGCA", b"ACGATGCA"))
+    prepare([tmp_path / "g.fa"], DNATokenizer(), tmp_path / "prepared")
+    for other in ("copy.fa.gz", "prepared"):
+        config = DataConfig(files=(str(tmp_path / "g.fa"), str(tmp_path / other)))
+        with refused("g.fa", "hold the same", "leave one"):
+            corpora(config, DNATokenizer())
+    config = DataConfig(files=(str(tmp_path / "g.fa"), str(tmp_path / "renamed.fa")), valid_records=("b",))
+    with refused("record 'z'", "the same as 'b'", "hold out both"):
+        corpora(config, DNATokenizer())
+    assert len(corpora(replace(config, valid_records=("b", "z")), DNATokenizer())[1]) == 3201
+
+
+def test_a_changed_byte_of_a_prepared_directory_is_seen_where_it_is_looked_for(tmp_path: Path):
+    (tmp_path / "g.fa").write_text(">a\n" + 100 * "ACGT")
+    prepare([tmp_path / "g.fa"], DNATokenizer(), tmp_path / "prepared")
+    shard = next((tmp_path / "prepared").glob("*.bin"))
+    content = bytearray(shard.read_bytes())
+    content[50] = content[51]
+    shard.write_bytes(content)
+    config = DataConfig(files=(str(tmp_path / "prepared"),))
+    with refused("prepared", "digest", "prepare them again"):
+        corpora(config, DNATokenizer(), verify=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,24 @@ def test_what_is_no_directory_of_tokens(tmp_path: Path, genome: Path):
     (directory / "index.json").write_text(content[:-20])
     with refused("index.json is not valid JSON"):
         open_tokens(directory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[0].__setitem__(1, "x"),
+        lambda rows: rows[1].__setitem__(1, 0),
+        lambda rows: rows[1].__setitem__(2, 10**6),
+        lambda rows: rows.pop(),
+        lambda rows: rows[0].append(3),
+    ],
+    ids=["a word for a start", "overlapping", "past the end", "one missing", "a cell too many"],
+)
+def test_documents_that_cannot_be_are_a_damaged_index(tmp_path: Path, change: Callable[[list], object]):
+    (tmp_path / "g.fa").write_text(">a\nACGTACGT\n>b\nGATTACA\n")
+    prepare([tmp_path / "g.fa"], DNATokenizer(), tmp_path / "prepared")
+    index = json.loads((tmp_path / "prepared/index.json").read_text())
+    change(index["documents"])
+    (tmp_path / "prepared/index.json").write_text(json.dumps(index))
+    with refused("index.json", "damaged", "documents", "prepare the files again"):
+        open_tokens(tmp_path / "prepared")
