@@ -91,7 +91,8 @@ def report(figures: dict[bool, list[dict]]) -> None:
     )
     Path("reports/train_memory.md").write_text(
         f"# Memory of a training step\n\n{machine.sentence(facts)}\n\n"
-        "Width 256, 4 layers of Hyena, DNA, one sequence a step, AdamW, float32; the largest resident size of the process.\n\n"
+        "Width 256, 4 layers of Hyena, DNA, one sequence a step, AdamW, float32; the largest resident size of the process.\n"
+        "Seconds are those of one thread beside other work.\n\n"
         "| length | checkpointing, MiB | s a step | all kept, MiB | s a step |\n|---:|---:|---:|---:|---:|\n"
         f"{table}\n\nLeast squares:\n\n{lines}\n\n![memory against length](train_memory.png)\n"
     )
