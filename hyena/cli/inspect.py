@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from hyena.cli.outputs import NO_PICTURE, beside, write_json
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
+from hyena.configs.data import Policy
 from hyena.errors import HyenaError
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ class Arguments:
     directory: Annotated[Path, tyro.conf.Positional]
     """Directory of the model; a classifier's will do."""
     data: tuple[Path, ...] = ()
-    """Text or FASTA files to measure the norms on; none given: random legal tokens."""
+    """Text or FASTA files, folders or prepared tokens to measure the norms on; none given: random legal tokens."""
+    soft_mask: Literal["upper", "mask", "keep"] = Policy.soft_mask
+    """Lower-case letters of DNA and FASTA: upper: upper case; mask: N; keep: as they are (not with the dna tokenizer)."""
+    iupac: Literal["error", "n"] = Policy.iupac
+    """Ambiguity codes of DNA other than N: error; n: replaced by N and counted."""
+    text_field: str = Policy.text_field
+    """The key of a .jsonl line that holds its text."""
     out: Path | None = None
     """A directory for inspect.json and inspect.png, or their path without the ending; none given: the model's directory."""
     windows: int = 4
@@ -113,7 +120,7 @@ def _ids(model: "LanguageModel | Classifier", a: Arguments) -> tuple["torch.Tens
             raise HyenaError(f"{name} is {value}; pass at least 1")
     if not a.data:
         return random_ids(model.config, a.windows, a.length), "random legal ids (no --data given)", ()
-    corpus = load_corpus(a.data, tokenizer_of(model, a.directory))
+    corpus = load_corpus(a.data, tokenizer_of(model, a.directory), Policy(a.soft_mask, a.iupac, a.text_field))
     length = min(window_length(model.config, a.length), len(corpus))
     windows = min(a.windows, len(corpus) // length)
     starts = np.linspace(0, len(corpus) - length, windows).astype(np.int64).tolist()

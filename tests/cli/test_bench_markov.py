@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hyena.bench.markov import markov
-from hyena.data import load_corpus, load_tokenizer
+from hyena.data import load_corpus, load_tokenizer, prepare
 from tests.cli.conftest import Run
 from tests.training.runs import TEXT
 
@@ -44,6 +44,32 @@ def test_fasta_is_dna_unless_said_otherwise(run: Run, fasta: Path):
     assert json.loads(run(*line, "--tokenizer", "bytes").out)["tokenizer"] == "bytes"
 
 
+def test_folders_and_prepared_tokens(run: Run, fasta: Path):
+    prepare(fasta, load_tokenizer("dna"), fasta.parent / "tokens")
+    (fasta.parent / "folder").mkdir()
+    (fasta.parent / "folder/same.fa").write_text(fasta.read_text())
+    found = []
+    for place in (fasta, fasta.parent / "folder", fasta.parent / "tokens"):
+        status, out, err = run("bench", "markov", "--data", place, "--orders", "0", "2", "--json")
+        assert status == 0, err
+        found.append(json.loads(out))
+    assert [one["tokenizer"] for one in found] == ["dna", "dna", "dna"]
+    assert found[0]["orders"] == found[1]["orders"] == found[2]["orders"]
+
+
+def test_data_by_policy(run: Run, tmp_path: Path):
+    (tmp_path / "genome.fa").write_text(">a\n" + 10 * "ACGTacgtR\n")
+    line = ["bench", "markov", "--data", tmp_path / "genome.fa", "--orders", "0", "--json"]
+    status, out, err = run(*line)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "'R' at position 9" in err
+    upper, masked = (json.loads(run(*line, "--iupac", "n", "--soft-mask", mask).out) for mask in ("upper", "mask"))
+    assert upper["orders"] != masked["orders"]
+    (tmp_path / "lines.jsonl").write_text(json.dumps({"body": 40 * "ab"}) + "\n")
+    line[3] = tmp_path / "lines.jsonl"
+    assert json.loads(run(*line, "--text-field", "body").out)["tokens"] == 8 - 1
+
+
 @pytest.mark.parametrize("mix", [False, True])
 def test_for_people(run: Run, models: Path, mix: bool):
     flags = ["--mix"] if mix else []
@@ -69,7 +95,7 @@ LINES = {
     "no order": ("--data {models}/text.txt --orders", ("no order", "at least one")),
     "a fraction": ("--data {models}/text.txt --valid-fraction 2", ("2.0", "between 0 and 1")),
     "a tokenizer": ("--data {models}/text.txt --tokenizer dno", ("'dno'", "did you mean 'dna'")),
-    "no DNA": ("--data {models}/text.txt --tokenizer dna", ("text.txt", "b'h' at position 1")),
+    "no DNA": ("--data {models}/text.txt --tokenizer dna", ("text.txt", "'h' at position 2")),
     "a smoothing": ("--data {models}/text.txt --smoothing 0", ("smoothing", "0.0", "above 0")),
     "an option": ("--data {models}/text.txt --order 3", ("--order", "--orders")),
 }

@@ -107,6 +107,18 @@ def test_what_is_unusual_is_said(run: Run, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_dna_by_policy(run: Run, models: Path, tmp_path: Path):
+    (tmp_path / "genome.fa").write_text(">a\n" + 10 * "ACGTacgtR\n")
+    line = ["inspect", models / "dna", "--data", tmp_path / "genome.fa", "--out", tmp_path, "--json"]
+    status, out, err = run(*line)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "'R' at position 9" in err
+    upper, masked = (run(*line, "--iupac", "n", "--soft-mask", mask) for mask in ("upper", "mask"))
+    assert (upper.status, masked.status) == (0, 0)
+    assert json.loads(upper.out)["layers"] != json.loads(masked.out)["layers"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_data_shorter_than_a_window(run: Run, models: Path, tmp_path: Path):
     (tmp_path / "short.txt").write_text("hello")
     status, out, _ = run("inspect", models / "bytes", "--data", tmp_path / "short.txt", "--out", tmp_path, "--json")
