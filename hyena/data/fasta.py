@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from hyena.data.files import reading
+from hyena.data.files import BYTE_ORDER_MARK, reading
 from hyena.errors import HyenaError
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-*"
@@ -40,16 +40,18 @@ class Header:
 
 
 def is_fasta(path: str | Path) -> bool:
-    """Whether the first byte that is not white space is ">", after decompression; the file's name plays no part."""
+    """Whether the first byte but white space and a byte order mark is ">", after decompression; the name plays no part."""
     with reading(path) as file:
         return first_text(file).startswith(b">")
 
 
 def first_text(file: BinaryIO) -> bytes:
-    """The first block of a file that is not white space alone, without the white space before it."""
+    """The first block of a file that is not white space alone, without the white space and the byte order mark before it."""
+    mark = BYTE_ORDER_MARK
     while block := file.read(1 << 16):
-        if text := block.lstrip():
+        if text := block.removeprefix(mark).lstrip():
             return text
+        mark = b""
     return b""
 
 
@@ -69,15 +71,15 @@ def read_parts(path: str | Path, advance: Callable[[int], None] | None = None) -
     Errors as `read_fasta`; advance as `hyena.data.files.reading`.
     """
     header: Header | None = None
-    filled = True
+    filled, returns = True, False
     with reading(path, advance) as file:
         for number, text in _runs(file):
             if text.startswith(b">"):
-                _check_filled(path, header, filled)
+                _check_filled(path, header, filled, returns)
                 # Headers in old files are often Latin-1; a name that is not ASCII is no reason to stop.
                 words = text[1:].decode("utf-8", errors="replace").split(maxsplit=1)
                 name, description = (*words, "", "")[:2]
-                header, filled = Header(name, description.rstrip(), number), False
+                header, filled, returns = Header(name, description.rstrip(), number), False, b"\r" in text
                 yield header, b""  # says that the record before is complete
             elif header is None:
                 raise HyenaError(f"{path}, line {number}: text before the first '>'; FASTA starts with a header line")
@@ -91,19 +93,26 @@ def read_parts(path: str | Path, advance: Callable[[int], None] | None = None) -
                 yield header, text
         if header is None:
             raise HyenaError(f"{path} has no FASTA record; give a file with a '>' header and a sequence")
-        _check_filled(path, header, filled)
+        _check_filled(path, header, filled, returns)
 
 
-def _check_filled(path: str | Path, header: Header | None, filled: bool) -> None:
+def _check_filled(path: str | Path, header: Header | None, filled: bool, returns: bool) -> None:
+    """HyenaError for a record without sequence; returns: its header holds carriage returns, and perhaps all that followed."""
+    if header is not None and not filled and returns:
+        raise HyenaError(
+            f"{path}, line {header.line}: record {header.name!r} has lines that end in a carriage return alone, which are not "
+            r"read; convert them, such as with tr '\r' '\n'"
+        )
     if header is not None and not filled:
         raise HyenaError(f"{path}, line {header.line}: record {header.name!r} has no sequence; remove or complete it")
 
 
 def _runs(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """(number of the first line, text): a header line, or lines of sequence joined; lines with anything else one by one."""
-    number = 1
+    number, mark = 1, BYTE_ORDER_MARK
     while block := file.read(_BLOCK):
-        block += file.readline()
+        block = (block + file.readline()).removeprefix(mark)
+        mark = b""
         for run in _HEADERS.split(block) if b">" in block else [block]:
             letters = run if run.startswith(b">") else run.translate(None, b"\r\n")
             if letters.translate(None, _LETTERS) and not run.startswith(b">"):

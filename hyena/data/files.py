@@ -34,6 +34,8 @@ _FOREIGN = (
     (b"\x43\x27\x41\x1a", "a 2bit genome", "convert it with twoBitToFa"),
 )
 _BLOCK = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors write in front of UTF-8; it is no part of a text."""
 
 
 def open_bytes(path: str | Path) -> BinaryIO:

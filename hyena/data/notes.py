@@ -10,6 +10,7 @@ _LINES = {
     "uracil": "read {count} U as T in {files}",
     "ambiguous": "replaced {count} ambiguity codes by N in {files}",
     "white": "dropped {count} white-space characters in {files}",
+    "mark": "dropped {count} byte order mark(s) in {files}",
     "empty": "left out {count} empty document(s) in {files}",
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from hyena.configs.data import Policy
 from hyena.data.dna import Changes, check_policy, fold_case, to_acgtn
 from hyena.data.fasta import read_parts
-from hyena.data.files import reading
+from hyena.data.files import BYTE_ORDER_MARK, reading
 from hyena.data.notes import Tally
 from hyena.data.sources import Source
 from hyena.data.tokenizers import ByteTokenizer, DNATokenizer, FileTokenizer, Tokenizer
@@ -145,7 +145,11 @@ class Reader:
 
     def _blocks(self, source: Source) -> Iterator[bytes]:
         with reading(source.path, self._advance) as file:
-            while block := file.read(_BLOCK):
+            if (head := file.read(len(BYTE_ORDER_MARK))) == BYTE_ORDER_MARK:
+                self._tally.add("mark", source.path)
+                head = b""
+            while block := head + file.read(_BLOCK):
+                head = b""
                 yield block
 
     def _cleaned(self, source: Source, where: str, blocks: Iterator[bytes]) -> Iterator[bytes]:

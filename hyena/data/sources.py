@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from hyena.data.fasta import first_text
-from hyena.data.files import reading, refuse_packed
+from hyena.data.files import BYTE_ORDER_MARK, reading, refuse_packed
 from hyena.errors import HyenaError
 
 Kind = Literal["text", "jsonl", "fasta", "prepared"]
@@ -124,10 +124,11 @@ def _kind(path: Path) -> Kind:
     name = _plain_name(path)
     with reading(path) as file:
         refuse_packed(path, head := file.read(512))
+    head = head.removeprefix(BYTE_ORDER_MARK)
     if name.endswith(".jsonl"):
         return "jsonl"
     with reading(path) as file:
-        if (head.lstrip() or first_text(file)).startswith(b">") and not name.endswith((".md", ".text")):
+        if first_text(file).startswith(b">") and not name.endswith((".md", ".text")):
             return "fasta"
     if head.startswith(b"@"):
         with reading(path) as file:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hyena.data import Record, fasta, is_fasta, read_fasta
 from hyena.errors import HyenaError
+from tests.helpers import refused
 
 
 def write(tmp_path: Path, content: bytes) -> Path:
@@ -33,12 +34,19 @@ def test_records_of_plain_and_packed_files(tmp_path: Path, pack: Callable[[bytes
     [
         b">a b\r\nAC\r\nGT\r\n",
         b"\n\n>a b\n\nAC\n\n\nGT\n\n",
+        b"\xef\xbb\xbf>a b\nACGT\n",
         b">a b\nACGT",
         b"> a\tb\n  AC  \nGT\t\n",
     ],
 )
 def test_line_ends_blank_lines_and_margins(tmp_path: Path, content: bytes):
     assert list(read_fasta(write(tmp_path, content))) == [Record("a", "b", b"ACGT")]
+
+
+@pytest.mark.parametrize("content", [b">a\rACGT\r>b\rGG\r", b">a\rACGT\n", b">x\nGG\n>a\rACGT\r"])
+def test_carriage_returns_alone_are_named(tmp_path: Path, content: bytes):
+    with refused("sequence.fa, line", "record 'a'", "carriage return alone", r"tr '\r' '\n'"):
+        list(read_fasta(write(tmp_path, content)))
 
 
 def test_headers_may_be_empty_or_latin1(tmp_path: Path):

@@ -42,6 +42,26 @@ def test_positions_are_counted_over_blocks(tmp_path: Path, monkeypatch: pytest.M
         load_corpus(tmp_path / "x.fa", DNA)
 
 
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_a_byte_order_mark_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int):
+    monkeypatch.setattr(reader, "_BLOCK", block)
+    monkeypatch.setattr("hyena.data.fasta._BLOCK", block)
+    mark = b"\xef\xbb\xbf"
+    for name, content, text in (
+        ("x.txt", mark + b"AC" + mark, b"AC" + mark),
+        ("x.jsonl", mark + b'{"text": "AC"}', b"AC"),
+        ("x.fa", mark + b">a\nAC\n", b"AC"),
+        ("short.txt", mark[:2], mark[:2]),
+    ):
+        (tmp_path / name).write_bytes(content)
+        corpus = load_corpus(tmp_path / name, ByteTokenizer())
+        assert corpus.tokens.tobytes() == text
+        assert any("byte order mark" in note for note in corpus.notes) is (name == "x.txt"), "said where it was content"
+    (tmp_path / "x.txt").write_bytes(mark)
+    with refused("x.txt holds no token"):
+        load_corpus(tmp_path / "x.txt", ByteTokenizer())
+
+
 def test_pieces_say_where_documents_begin(tmp_path: Path):
     (tmp_path / "a.fa").write_text(">x\nAC\n>y\nG\n")
     (tmp_path / "b.txt").write_text("T")

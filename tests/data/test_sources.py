@@ -68,7 +68,9 @@ def test_a_named_file_is_read_whatever_its_ending(tmp_path: Path):
     [
         ("x", b"\n >a\nACGT", "fasta"),
         ("x.txt.bz2", bz2.compress(b">a\nACGT"), "fasta"),
+        ("x.txt", b"\xef\xbb\xbf\n>a\nACGT", "fasta"),
         ("x.fa", b"ACGT", "text"),
+        ("x.fa", b"\xef\xbb\xbfACGT", "text"),
         ("x.md", b"> a quotation", "text"),
         ("x.jsonl", b'{"text": ""}', "jsonl"),
         ("X.JSONL.GZ", gzip.compress(b"", mtime=0), "jsonl"),
