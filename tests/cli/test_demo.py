@@ -19,8 +19,8 @@ def short_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first 20,000 letters of the text: validation on all of it takes longer than all else here."""
     load = setup.corpora
 
-    def beginning(*arguments: Any) -> list[Corpus]:
-        whole = load(*arguments)
+    def beginning(*arguments: Any, **options: Any) -> list[Corpus]:
+        whole = load(*arguments, **options)
         assert sum(map(len, whole)) > 1_000_000, "the whole text comes with the package"
         return [Corpus(corpus.tokens[:10_000], corpus.tokenizer, corpus.source, corpus.notes) for corpus in whole]
 
