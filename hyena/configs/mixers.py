@@ -41,8 +41,8 @@ class ImplicitFilterConfig:
     """Window over the taps: exp(-t |delta|) + shift, or none."""
     decay_target: float = 1e-2
     """Value that the window reaches at the fractions of the grid named by fast_decay and slow_decay."""
-    fast_decay: float = 0.3
-    """Fraction of the grid after which the fastest channel has decayed to decay_target."""
+    fast_decay: float = 0.03
+    """Fraction of the grid after which the fastest channel has decayed to decay_target. Published: 0.3."""
     slow_decay: float = 1.5
     """The same for the slowest channel."""
     shift: float = 0.0

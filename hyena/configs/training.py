@@ -17,7 +17,7 @@ class OptimizerConfig:
     lr: float = 6e-4
     """Peak learning rate."""
     filter_lr: float | None = None
-    """Peak learning rate of the implicit filters; none given: as lr."""
+    """Peak learning rate of the implicit filters; none given: a third of lr. Published: as lr."""
     weight_decay: float = 0.1
     """Decay of weight matrices. Norms, biases, skips and short convolutions never decay."""
     filter_weight_decay: float = 0.0

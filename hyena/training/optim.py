@@ -25,7 +25,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict]:
             named["decay"].append(parameter)
         else:
             named["plain"].append(parameter)
-    peaks = {"filter": config.filter_lr or config.lr}
+    peaks = {"filter": config.filter_lr or config.lr / 3}
     decays = {"decay": config.weight_decay, "filter": config.filter_weight_decay}
     return [
         {

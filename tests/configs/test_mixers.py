@@ -17,7 +17,7 @@ def test_the_defaults_are_the_winners_of_the_ablation():
     assert (filter.window, filter.decay_target, filter.fast_decay, filter.slow_decay, filter.shift) == (
         "exponential",
         1e-2,
-        0.3,
+        0.03,
         1.5,
         0.0,
     )
