@@ -36,7 +36,9 @@ def layer(**options: Any) -> ModelConfig:
 
 
 def test_the_operators_defaults_are_the_published_ones():
-    filter = ImplicitFilterConfig(features=3, width=64, inner_layers=2, frequency=1.0, train_features=True, init_std=None)
+    filter = ImplicitFilterConfig(
+        features=3, width=64, inner_layers=2, frequency=1.0, train_features=True, fast_decay=0.3, init_std=None
+    )
     assert operator() == (HyenaConfig(order=2, short_taps=3, filter=filter), 64)
 
 
@@ -67,7 +69,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_becomes_ours(name: str):
     theirs, mixer, filter = OPTIONS[name]
-    base = {"features": 3, "width": 64, "inner_layers": 2, "frequency": 1.0, "train_features": True}
+    base = {"features": 3, "width": 64, "inner_layers": 2, "frequency": 1.0, "train_features": True, "fast_decay": 0.3}
     ours = operator(**theirs)[0]
     assert ours == HyenaConfig(**mixer, filter=ImplicitFilterConfig(**base | {"init_std": None} | filter))
     written: Account[Any] = Account(operator_options(ours, 64), "the options")

@@ -100,7 +100,7 @@ COMMAND_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "give up what need not be": ("convert {models}/bytes {models}/new --drop beyond", ("beyond", "leave it out")),
     "convert what has no word": (
         "convert {models}/dna {models}/new --to hyenadna-hf",
-        ("hyenadna-hf cannot express mixers.H.filter.shift = 0.0", "0.05", "format hyena or safari"),
+        ("hyenadna-hf cannot express mixers.H.filter.fast_decay = 0.03", "(there it would be 0.3)", "--drop"),
     ),
     "no steps": ("demo --steps 0 --directory {models}/demo", ("steps", "0", "at least 1")),
     "no number of steps": ("demo --steps many", ("--steps", "'many'")),
