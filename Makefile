@@ -5,13 +5,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+KERNEL := .venv/kernel
 
 .PHONY: demo test check clean
 
-demo: $(READY)
+demo: $(KERNEL)
 	$(BIN)/hyena demo
 
-test: $(READY)
+test: $(KERNEL)
 	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
@@ -21,11 +22,16 @@ check: $(READY)
 	$(BIN)/mypy
 
 # Set up once; again only when the needs change.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hyena needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
 	touch $@
 
+# The set-up builds the kernel; this builds it again when its source has changed. Without a compiler torch computes alone.
+$(KERNEL): $(READY) native/build.py $(wildcard native/*.h native/*.cpp)
+	$(BIN)/python native/build.py --missing || echo "continuing without the native kernel"
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv hyena/ops/native/lib
