@@ -1,4 +1,4 @@
-"""`hyena info [--json]`: what is installed, what the machine has, which backend computes what and why."""
+"""`hyena info [--json]`: what is installed, what the machine has, which kernel is used, which backend computes what and why."""
 
 import importlib.metadata
 import importlib.util
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
 
 
 def gather() -> dict[str, dict[str, Any]]:
-    """versions, extras, devices, backends (the long convolution's plan for typical shapes)."""
+    """versions, extras, devices, kernel, backends (the long convolution's plan for typical shapes)."""
     import torch
 
     from hyena import __version__
@@ -60,6 +60,7 @@ def gather() -> dict[str, dict[str, Any]]:
     for i in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(i)
         devices[f"cuda:{i}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    kernel = _kernel()
     backends: dict[str, Any] = {}
     for name, (B, D, L, K) in _SHAPES.items():
         for grad in (False, True):
@@ -69,4 +70,15 @@ def gather() -> dict[str, dict[str, Any]]:
                 "backend": choice.backend,
                 "reason": choice.reason,
             }
-    return {"versions": versions, "extras": extras, "devices": devices, "backends": backends}
+    return {"versions": versions, "extras": extras, "devices": devices, "kernel": kernel, "backends": backends}
+
+
+def _kernel() -> dict[str, Any]:
+    """The compiled kernel in use and why, or why none; and what became of every instruction set."""
+    from hyena.ops import native
+
+    status = native.status()
+    libraries = dict(status.refused) if status.isa is None else {status.isa: f"in use, {status.path}", **status.refused}
+    return {"used": status.isa or "none", "reason": status.reason} | {
+        isa: libraries[isa] for isa in native.LEVELS if isa in libraries
+    }

@@ -1,15 +1,17 @@
-"""`hyena info`: versions, extras, devices, and the plan of typical convolutions with its reasons."""
+"""`hyena info`: versions, extras, devices, the compiled kernel, and the plan of typical convolutions with its reasons."""
 
 import importlib.metadata
 import importlib.util
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import hyena
 from hyena.cli.info import gather
-from hyena.ops import plan
+from hyena.ops import native, plan
 from tests.cli.conftest import Run
 
 
@@ -17,7 +19,7 @@ def test_json(run: Run):
     status, out, err = run("info", "--json")
     assert (status, err) == (0, "")
     facts = json.loads(out)
-    assert list(facts) == ["versions", "extras", "devices", "backends"]
+    assert list(facts) == ["versions", "extras", "devices", "kernel", "backends"]
     assert facts["versions"]["hyena"] == hyena.__version__
     for name in ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich"):
         assert facts["versions"][name] == importlib.metadata.version(name)
@@ -40,6 +42,30 @@ def test_for_people_it_says_the_same(run: Run):
             row = next(line for line in out.splitlines() if line.strip().startswith(name))
             assert (value["reason"] if isinstance(value, dict) else str(value)) in row
     assert "gradient" in out
+
+
+def test_the_kernel_in_use_is_named_with_its_reason(run: Run, monkeypatch: pytest.MonkeyPatch):
+    lacking = "this processor does not have it"
+    refused = {"avx512": lacking, "portable": "avx2 is better"}
+    status = native.Status("avx2", f"avx512: {lacking}", Path("lib/libhyena-avx2.so"), refused)
+    monkeypatch.setattr(native, "status", lambda: status)
+    kernel = json.loads(run("info", "--json").out)["kernel"]
+    assert list(kernel) == ["used", "reason", "avx512", "avx2", "portable"]
+    assert kernel == {"used": "avx2", "reason": status.reason, "avx2": "in use, lib/libhyena-avx2.so"} | refused
+    assert re.search(rf"kernel:\n  used +avx2\n  reason +avx512: {lacking}\n", run("info").out)
+
+
+def test_no_kernel_is_no_error_and_says_why(run: Run, monkeypatch: pytest.MonkeyPatch):
+    why = "no compiler was found when hyena was installed: install g++ and reinstall"
+    monkeypatch.setattr(native, "status", lambda: native.Status(None, why, None, {"portable": why}))
+    assert json.loads(run("info", "--json").out)["kernel"] == {"used": "none", "reason": why, "portable": why}
+    assert re.search(rf"kernel:\n  used +none\n  reason +{re.escape(why)}\n", run("info").out)
+
+
+def test_the_kernel_is_the_one_that_the_operators_get(run: Run):
+    status = native.status()
+    assert json.loads(run("info", "--json").out)["kernel"]["used"] == (status.isa or "none")
+    assert (native.library() is None) == (status.isa is None)
 
 
 def test_a_missing_extra_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch):
