@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from hyena.bench.canvas import new_figure, write_png
 from hyena.bench.filters import REACH
 from hyena.bench.inspect import Inspection, Layer, pick
 from hyena.training.evaluate import Positions
-from hyena.training.files import write_atomically
 
 _SHOWN, _ROWS, _COLUMNS = 6, 128, 72
 """Layers whose filters are drawn; rows and columns of a map of filters."""
@@ -22,7 +22,7 @@ def draw_inspection(inspection: Inspection, path: Path, title: str) -> Path | No
     """Draw filters, their decay and reach, and norms to a PNG; None where matplotlib is not installed."""
     with_filters = [layer for layer in inspection.layers if layer.measure is not None]
     shown = [with_filters[i] for i in _evenly(len(with_filters), _SHOWN)]
-    figure = _figure(14 if shown else 8, 10.5 if shown else 4.5)
+    figure = new_figure(14 if shown else 8, 10.5 if shown else 4.5)
     if figure is None:
         return None
     left_out = len(with_filters) - len(shown)
@@ -43,12 +43,12 @@ def draw_inspection(inspection: Inspection, path: Path, title: str) -> Path | No
         _draw_norms(panels[2], inspection)
     else:
         _draw_norms(figure.subplots(), inspection)
-    return _write(figure, path)
+    return write_png(figure, path)
 
 
 def draw_positions(positions: Positions, path: Path, title: str) -> Path | None:
     """Draw the loss against the length of the context to a PNG; None where matplotlib is not installed."""
-    figure = _figure(8, 4.6)
+    figure = new_figure(8, 4.6)
     if figure is None:
         return None
     axes = figure.subplots()
@@ -67,7 +67,7 @@ def draw_positions(positions: Positions, path: Path, title: str) -> Path | None:
     axes.set(xlabel="tokens of context", ylabel="nats per token")
     axes.set_title(f"{title}: {positions.windows:,} windows of {len(positions.nats):,} tokens", parse_math=False, color=_INK)
     axes.legend(frameon=False)
-    return _write(figure, path)
+    return write_png(figure, path)
 
 
 def _draw_filters(figure: Any, layers: list[Layer]) -> None:
@@ -214,24 +214,3 @@ def _colours(count: int) -> Any:
 def _short(pattern: str) -> str:
     """A pattern that fits a title."""
     return pattern if len(pattern) <= 40 else f"{pattern[:37]}..."
-
-
-def _figure(width: float, height: float) -> Any:
-    """An empty figure in inches, None where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _write(figure: Any, path: Path) -> Path:
-    """The figure as a PNG, whole or not at all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.set_dpi(100)
-    for axes in figure.get_axes():
-        if axes.get_ylabel() != "" and not axes.images:
-            axes.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda part: FigureCanvasAgg(figure).print_png(part))
-    return path

@@ -57,8 +57,8 @@ def test_every_model_is_drawn(name: str, tmp_path: Path):
 def texts(monkeypatch: pytest.MonkeyPatch, draw: Callable[[], object]) -> list[str]:
     """The words in a figure."""
     figures: list[object] = []
-    write = plots._write
-    monkeypatch.setattr(plots, "_write", lambda figure, path: (figures.append(figure), write(figure, path))[1])
+    write = plots.write_png
+    monkeypatch.setattr(plots, "write_png", lambda figure, path: (figures.append(figure), write(figure, path))[1])
     draw()
     from matplotlib.text import Text
 

@@ -1,0 +1,46 @@
+"""What a report says of the machine and the software that its figures come from."""
+
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+
+def facts(command: str) -> dict[str, str]:
+    """Processor, versions, date, command."""
+    return {
+        "processor": processor(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "hyena": version("hyena"),
+        "date": date.today().isoformat(),
+        "command": command,
+    }
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if names:
+            return f"{names[0]}, {len(names)} cores"
+    return platform.processor() or platform.machine()
+
+
+def sentence(values: dict[str, str]) -> str:
+    """The facts as the line under a report's title."""
+    return (
+        f"{values['processor']}; PyTorch {values['torch']}, Python {values['python']}, hyena {values['hyena']}; "
+        f"{values['date']}; `{values['command']}`."
+    )
+
+
+def available_bytes() -> int | None:
+    """Memory that a program could still get, None where the system does not tell."""
+    info = Path("/proc/meminfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
