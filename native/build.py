@@ -28,7 +28,7 @@ IN_PLACE = HERE.parent / "hyena/ops/native/lib"
 NOTE = "not-built.json"
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
 
-AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX2 = ["-mavx2", "-mfma"]
 AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", *AVX2, "-mprefer-vector-width=512"]
 # No -ffast-math: NaN must stay NaN. No -march=native: the libraries are chosen where they run, not where they are built.
 COMMON = ["-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]

@@ -93,7 +93,9 @@ def _metered(model: Model) -> Iterator[list[Meters]]:
         hooks.append(block.register_forward_hook(lambda _, __, out, m=m: m.out.add(out)))
         if isinstance(block.mixer, Hyena):
             m.gates = {name: Meter() for name in (*(f"x{i}" for i in range(block.mixer.config.order)), "v")}
-            hooks.append(block.mixer.short_conv.register_forward_hook(lambda _, __, out, m=m: _see_gates(m.gates, out)))
+            hooks.append(
+                block.mixer.register_forward_pre_hook(lambda mixer, args, m=m: _see_gates(m.gates, mixer.streams(args[0])))
+            )
     try:
         yield layers
     finally:

@@ -7,6 +7,7 @@ of the grid, never another grid. (arXiv 2302.10866, section 3.3 and appendix D; 
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, ImplicitFilterConfig
 from hyena.errors import HyenaError
 from hyena.modules.precision import Float32Module
+from hyena.ops import Spectrum, prepare
 
 
 def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor]:
@@ -26,6 +28,15 @@ def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor
     angle = 2 * math.pi * n[:, None] / max_length * f
     z = torch.cat([t[:, None], angle.cos(), -angle.sin()], dim=1)
     return t.float(), z.float()
+
+
+@dataclass
+class _Kept:
+    """Taps (G, K), what was prepared of them, and copies of the tensors that they were computed from."""
+
+    sources: list[Tensor]
+    h: Tensor
+    spectrum: Spectrum | None = None
 
 
 class ImplicitFilter(Float32Module):
@@ -51,7 +62,7 @@ class ImplicitFilter(Float32Module):
         self.frequency = nn.Parameter(torch.full((config.width,), config.frequency))
         fast, slow = (math.log(config.decay_target) / fraction for fraction in (config.fast_decay, config.slow_decay))
         self.register_buffer("decay", torch.linspace(slow, fast, groups) if config.window == "exponential" else None)
-        self._cached: tuple[list[Tensor], Tensor] | None = None
+        self._cached: _Kept | None = None
 
     def used(self, length: int) -> int:
         """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
@@ -76,18 +87,32 @@ class ImplicitFilter(Float32Module):
         tensor that they depend on still has the same values: a changed weight is always seen.
         """
         K = self.used(length)
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return self._taps(K) if self._changing() else self._kept(K).h[:, :K]
+
+    def prepared(self, length: int, channels: int) -> "Float[Tensor, 'G K'] | Spectrum":
+        """The same for `long_conv`: where taps are kept, what `prepare` made of them for so many channels is kept too."""
+        K = self.used(length)
+        if self._changing():
             return self._taps(K)
+        kept = self._kept(K)
+        if kept.spectrum is None or kept.spectrum.length < length:
+            kept.spectrum = prepare(kept.h, max(length, kept.h.shape[1]), channels=channels)
+        return kept.spectrum
+
+    def _changing(self) -> bool:
+        """Whether nothing may be kept: weights are being trained, or a graph is being recorded."""
+        return self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+
+    def _kept(self, K: int) -> "_Kept":
+        """At least K taps, computed again where a tensor that they depend on has changed or they are too few."""
         sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
-        if self._cached is None or self._cached[1].shape[1] < K or not _same(self._cached[0], sources):
+        if self._cached is None or self._cached.h.shape[1] < K or not _same(self._cached.sources, sources):
             step = max(64, 2 ** (K - 1).bit_length() // 8)
             ahead = -(-K // step) * step
             # Never past the grid on nobody's request: there the filter may have no value at all.
-            self._cached = (
-                [s.clone() for s in sources],
-                self._taps(min(ahead, self.max_length) if self.max_length >= K else ahead),
-            )
-        return self._cached[1][:, :K]
+            h = self._taps(min(ahead, self.max_length) if self.max_length >= K else ahead)
+            self._cached = _Kept([s.clone() for s in sources], h)
+        return self._cached
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 of the grid alone, never kept: a long filter read in pieces, in bounded memory."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import activation
+from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
-from hyena.ops import long_conv
+from hyena.ops import hyena_conv, long_conv
 from hyena.ops.plan import conv_flops
 
 
@@ -38,12 +39,30 @@ class Hyena(nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
+        y = self._fused(x) if self._plain() else self._recurrence(x)
+        return channels_last(self.out_proj, self.act(y))
+
+    def streams(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B (N+1)*D L"]:
+        """The gates x_0 .. x_(N-1) and the value v, one after the other: the input projection after the short convolution."""
+        return self.short_conv(channels_first(self.in_proj, x))
+
+    def _plain(self) -> bool:
+        """Whether all between the projections is the one operator `hyena_conv`."""
+        return self.convolutions == 1 and self.order_scale is None and not (self.training and self.config.dropout)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Order 2, whole: (B, L, D) -> (B, D, L)."""
+        short = self.short_conv
+        filters = self.filter.prepared(x.shape[1], self.width)
+        return hyena_conv(channels_first(self.in_proj, x), short.taps, short.bias, filters, self.skip)
+
+    def _recurrence(self, x: Tensor) -> Tensor:
+        """Convolution by convolution: (B, L, D) -> (B, D, L)."""
         taps = self.filter.shared(x.shape[1]).unflatten(0, (self.convolutions, self.width))
-        streams = self.short_conv(self.in_proj(x).transpose(1, 2))
-        first_gate, *gates, v = streams.chunk(self.config.order + 1, dim=1)
+        first_gate, *gates, v = self.streams(x).chunk(self.config.order + 1, dim=1)
         for o, gate in enumerate(reversed(gates)):
             v = self._convolve(v, gate, taps[o], o, post=first_gate if o == self.convolutions - 1 else None)
-        return self.out_proj(self.act(v).transpose(1, 2))
+        return v
 
     def _convolve(self, v: Tensor, gate: Tensor, h: Tensor, o: int, post: Tensor | None) -> Tensor:
         """Convolution o of the recurrence on v (B, D, L), with the gate before it and, for the last, the one after it."""
@@ -94,6 +113,10 @@ class Hyena(nn.Module):
 
 class OuterHyena(Hyena):
     """The variant whose gates before a convolution are their sums over the channels (safari's `outer_mixing`)."""
+
+    def _plain(self) -> bool:
+        """Never: its gate is another one."""
+        return False
 
     def _gate(self, gate: Tensor) -> Tensor:
         """sum over a of x[a], the same for all channels: the released outer product v x^T summed over x's channels."""

@@ -6,7 +6,8 @@ channels share a filter), N Hyena order, H heads, P head width, V rows of the he
 """
 
 from hyena.ops.filters import Spectrum
+from hyena.ops.hyena_conv import hyena_conv
 from hyena.ops.long_conv import long_conv, prepare
 from hyena.ops.plan import Costs, Plan, plan
 
-__all__ = ["Costs", "Plan", "Spectrum", "long_conv", "plan", "prepare"]
+__all__ = ["Costs", "Plan", "Spectrum", "hyena_conv", "long_conv", "plan", "prepare"]

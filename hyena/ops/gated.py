@@ -1,28 +1,22 @@
-"""One PyTorch operator around all backends: gates, skip, precision and memory are handled here, a backend only convolves.
+"""The PyTorch operator of the gated long convolution: precision, registration, and which backend runs.
 
-y = post * (h conv (pre * u) + skip * (pre * u)), with a hand-written gradient that keeps nothing but the inputs. Channels are
-taken in chunks whose intermediates stay in the processor's cache: faster than the whole and with bounded memory. It is a
-`torch.library` operator, so `torch.compile` sees one node, and autocast cannot change the precision inside.
+y = post * (h conv (pre * u) + skip * (pre * u)), with a hand-written gradient that keeps nothing but the inputs. It is a
+`torch.library` operator, so `torch.compile` sees one node, and autocast cannot change the precision inside. "auto" is resolved
+inside the operator, where a look for the compiled kernel is no part of a graph.
 """
 
-import math
-from collections.abc import Iterator
-from types import ModuleType
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hyena.ops import blocked, direct, fft
+from hyena.ops import chunked, kernel
 from hyena.ops.filters import Taps
+from hyena.ops.plan import plan
 
-BACKENDS: dict[str, ModuleType] = {"direct": direct, "fft": fft, "blocked": blocked}
-
-# Points of a transform held at once: 4 MB of float32 on a CPU (near its cache), 256 MB on an accelerator (a bound, not a
-# cache). A long transform of one or two rows costs several times its share of a batch, hence the least number of rows.
-_CHUNK_POINTS = {"cpu": 2**20}
-_CHUNK_POINTS_ELSEWHERE = 2**26
-_LEAST_ROWS = 4
+BACKENDS = (*chunked.BACKENDS, *kernel.KERNELS)
+_plan = functools.lru_cache(maxsize=4096)(plan)
 
 
 def compute_dtype(u: Tensor, h: Tensor) -> torch.dtype:
@@ -30,36 +24,23 @@ def compute_dtype(u: Tensor, h: Tensor) -> torch.dtype:
     return torch.promote_types(torch.promote_types(u.dtype, h.dtype), torch.float32)
 
 
-def _chunks(u: Tensor, taps: Taps) -> Iterator[tuple[slice, slice]]:
-    """Channels and their groups, chunk by chunk: several whole groups, or a part of one that is too large."""
-    B, D, L = u.shape
-    if B == 0:
-        return
-    G = taps.h.shape[0]
-    size = D // G
-    points = _CHUNK_POINTS.get(u.device.type, _CHUNK_POINTS_ELSEWHERE)
-    channels = max(points // (B * max(taps.n, L)), math.ceil(_LEAST_ROWS / B))
-    if channels >= size:
-        step = channels // size
-        for g in range(0, G, step):
-            yield slice(g * size, min(g + step, G) * size), slice(g, min(g + step, G))
-    else:
-        parts = math.ceil(size / channels)
-        step = math.ceil(size / parts)
-        for g in range(G):
-            for c in range(g * size, (g + 1) * size, step):
-                yield slice(c, min(c + step, (g + 1) * size)), slice(g, g + 1)
+def chosen(u: Tensor, h: Tensor, backend: str, gated: bool, needs_grad: bool) -> str:
+    """The backend that runs for u (B, D, L) and h (G, K) where `backend` was asked for."""
+    if backend != "auto":
+        return backend
+    (B, D, L), (G, K) = u.shape, h.shape
+    on_cpu = u.device.type == "cpu"
+    dtype, threads = compute_dtype(u, h), torch.get_num_threads() if on_cpu else 1
+    return _plan(
+        max(B, 1), D, L, K, G, dtype, u.device.type, needs_grad, gated, threads, kernel=on_cpu and kernel.available()
+    ).backend
 
 
-def _gated(u: Tensor, gate: Tensor | None, channels: slice, dtype: torch.dtype) -> Tensor:
-    """u * gate for some channels, contiguous, in the dtype of the computation."""
-    x = u[:, channels].to(dtype)
-    return (x if gate is None else x * gate[:, channels].to(dtype)).contiguous()
-
-
-def _column(skip: Tensor, channels: slice, dtype: torch.dtype) -> Tensor:
-    """skip (D,) of some channels as (c, 1)."""
-    return skip[channels, None].to(dtype)
+def transform(h: Tensor, length: int, backend: str) -> Taps:
+    """Taps (G, K) in the dtype of the computation, prepared for sequences of up to `length`."""
+    if backend in kernel.KERNELS:
+        return kernel.transform(h, length, backend)
+    return chunked.BACKENDS[backend].transform(h, length)
 
 
 @torch.library.custom_op("hyena::long_conv", mutates_args=())
@@ -72,21 +53,17 @@ def long_conv_op(
     spectrum: Tensor | None,
     n: int,
     backend: str,
+    needs_grad: bool,
 ) -> Tensor:
     """The operator: shapes as in `long_conv`; spectrum and n are a prepared transform of h, or None and 0."""
+    backend = chosen(u, h, backend, pre is not None or post is not None, needs_grad)
+    prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)
     with torch.autocast(u.device.type, enabled=False):
-        taps = _taps(u, h.to(dtype), spectrum, n, backend)
-        y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
-        for channels, groups in _chunks(u, taps):
-            x = _gated(u, pre, channels, dtype)
-            c = BACKENDS[backend].forward(x, taps.groups(groups))
-            if skip is not None:
-                c = c.addcmul_(_column(skip, channels, dtype), x)
-            if post is not None:
-                c = c.mul_(post[:, channels].to(dtype))
-            y[:, channels] = c
-    return y
+        if backend in kernel.KERNELS:
+            return kernel.forward(u, h, skip, (pre, post), prepared, backend, dtype)
+        taps = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), u.shape[-1])
+        return chunked.forward(u, taps, skip, pre, post, backend, dtype)
 
 
 @torch.library.custom_op("hyena::long_conv_backward", mutates_args=())
@@ -103,65 +80,50 @@ def long_conv_backward_op(
     needs: list[bool],
 ) -> list[Tensor]:
     """Gradients for u, h, skip, pre and post; an empty tensor where `needs` says no."""
-    needs_u, needs_h, needs_skip, needs_pre, needs_post = needs
+    backend = chosen(u, h, backend, pre is not None or post is not None, True)
+    prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)
     inputs = (u, h, skip, pre, post)
     grads = [
-        u.new_empty(0) if t is None or not need else _gradient_of(t, t is h or t is skip, dtype)
-        for t, need in zip(inputs, needs, strict=True)
+        None if t is None or not need else room(t, t is h or t is skip, dtype) for t, need in zip(inputs, needs, strict=True)
     ]
-    gu, gh, gskip, gpre, gpost = grads
     with torch.autocast(u.device.type, enabled=False):
-        taps = _taps(u, h.to(dtype), spectrum, n, backend)
-        for channels, groups in _chunks(u, taps):
-            x = _gated(u, pre, channels, dtype)
-            gc = _gated(gy, post, channels, dtype)
-            y, gx, gtaps = BACKENDS[backend].backward(x, taps.groups(groups), gc, (needs_post, needs_u or needs_pre, needs_h))
-            if needs_h:
-                gh[groups] += gtaps
-            if needs_skip:
-                gskip[channels] = torch.einsum("bcl,bcl->c", gc, x)
-            if needs_post:
-                if skip is not None:
-                    y = y.addcmul_(_column(skip, channels, dtype), x)
-                gpost[:, channels] = y.mul_(gy[:, channels].to(dtype))
-            if needs_u or needs_pre:
-                if skip is not None:
-                    gx = gx.addcmul_(_column(skip, channels, dtype), gc)
-                if needs_u:
-                    gu[:, channels] = gx if pre is None else gx * pre[:, channels].to(dtype)
-                if needs_pre:
-                    gpre[:, channels] = gx * u[:, channels].to(dtype)
-    # A leaf's gradient has the leaf's dtype; sums were formed in the computation's.
-    return [g if t is None or g.numel() == 0 else g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]
+        if backend in kernel.KERNELS:
+            kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads)
+        else:
+            taps = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), u.shape[-1])
+            chunked.backward(gy, u, taps, skip, pre, post, backend, dtype, grads)
+    return [u.new_empty(0) if g is None or t is None else g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]
 
 
-def _gradient_of(t: Tensor, summed: bool, dtype: torch.dtype) -> Tensor:
-    """Room for a gradient: zeros in the computation's dtype where chunks add to it, else what the chunks will fill."""
-    return t.new_zeros(t.shape, dtype=dtype) if summed else t.new_empty(t.shape)
+def room(t: Tensor, summed: bool, dtype: torch.dtype) -> Tensor:
+    """Room for a gradient: zeros in the computation's dtype where rows add to it, else as the tensor itself is.
 
-
-def _taps(u: Tensor, h: Tensor, spectrum: Tensor | None, n: int, backend: str) -> Taps:
-    """The taps as the backend wants them; a prepared spectrum is used as it is."""
-    return BACKENDS[backend].transform(h, u.shape[-1]) if spectrum is None else Taps(h, spectrum, n)
+    A leaf's gradient has the leaf's dtype in the end; sums are formed in the computation's.
+    """
+    return torch.zeros(t.shape, dtype=dtype, device=t.device) if summed else torch.empty_like(t)
 
 
 @long_conv_op.register_fake
 def _(u: Tensor, *_: object) -> Tensor:
-    return torch.empty(u.shape, dtype=u.dtype, device=u.device)
+    return torch.empty_like(u)
 
 
 @long_conv_backward_op.register_fake
 def _(gy: Tensor, u: Tensor, *rest: Any) -> list[Tensor]:
     h, skip, pre, post, *_, needs = rest
     return [
-        torch.empty(t.shape, dtype=t.dtype, device=t.device) if need and t is not None else u.new_empty(0)
+        u.new_empty(0)
+        if not need or t is None
+        else torch.empty(t.shape, dtype=t.dtype, device=t.device)
+        if t is h or t is skip
+        else torch.empty_like(t)
         for t, need in zip((u, h, skip, pre, post), needs, strict=True)
     ]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    u, h, skip, pre, post, spectrum, n, backend = inputs
+    u, h, skip, pre, post, spectrum, n, backend, _ = inputs
     ctx.save_for_backward(u, h, skip, pre, post, spectrum)
     ctx.n, ctx.backend = n, backend
 
@@ -169,7 +131,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:5])
     grads = long_conv_backward_op(gy, *ctx.saved_tensors, ctx.n, ctx.backend, needs)
-    return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None, None
+    return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None, None, None
 
 
 long_conv_op.register_autograd(_backward, setup_context=_setup_context)

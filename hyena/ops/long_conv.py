@@ -1,17 +1,12 @@
 """THE dispatch point: every long convolution of the library goes through `long_conv`, and `plan` decides how."""
 
-import functools
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hyena.errors import HyenaError
 from hyena.ops.filters import Spectrum
-from hyena.ops.gated import BACKENDS, long_conv_op
-from hyena.ops.plan import plan
-
-_plan = functools.lru_cache(maxsize=4096)(plan)
+from hyena.ops.gated import BACKENDS, chosen, long_conv_op, transform
 
 
 def long_conv(
@@ -30,13 +25,13 @@ def long_conv(
 
     u, pre, post: (B, D, L). h: taps (G, K) with D % G == 0, or what `prepare` made of them. skip: (D,).
     Half-precision inputs are computed in float32 and returned in u's dtype; float64 stays float64.
-    backend: "auto" asks `plan`; "direct", "fft" or "blocked" insist.
+    backend: "auto" asks `plan`; "direct", "fft" or "blocked" (PyTorch), "native" or "fir" (the compiled kernel) insist.
 
     Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
     """
     taps = h.h if isinstance(h, Spectrum) else h
     _check(u, taps, skip, pre, post)
-    B, D, L = u.shape
+    L = u.shape[-1]
     if isinstance(h, Spectrum):
         if h.length < L:
             raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
@@ -44,14 +39,11 @@ def long_conv(
             raise HyenaError(f"u is float64 and the filter was prepared in {taps.dtype}: prepare its taps in float64")
         if backend not in ("auto", h.backend):
             raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")
-        return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend)
-    if backend == "auto":
-        needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
-        gated = pre is not None or post is not None
-        backend = _plan(max(B, 1), D, L, *reversed(taps.shape), u.dtype, u.device.type, needs_grad, gated).backend
-    elif backend not in BACKENDS:
+        return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend, False)
+    if backend != "auto" and backend not in BACKENDS:
         raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
-    return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend)
+    needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
+    return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend, needs_grad)
 
 
 def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None, backend: str = "auto") -> Spectrum:
@@ -66,13 +58,11 @@ def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None
     if h.ndim != 2 or 0 in h.shape or not h.is_floating_point() or length < 1:
         shape = f"{h.dtype} {tuple(h.shape)} and {length}"
         raise HyenaError(f"prepare() needs real floating-point taps (G, K), none 0, and a length of at least 1, got {shape}")
-    G, K = h.shape
-    if backend == "auto":
-        backend = _plan(1, channels or G, length, K, G, h.dtype, h.device.type).backend
-    elif backend not in BACKENDS:
+    if backend != "auto" and backend not in BACKENDS:
         raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
-    dtype = torch.promote_types(h.dtype, torch.float32)
-    return Spectrum(BACKENDS[backend].transform(h.detach().to(dtype), length), length, backend)
+    taps = h.detach().to(torch.promote_types(h.dtype, torch.float32))
+    backend = chosen(taps.new_empty(()).expand(1, channels or len(h), length), taps, backend, gated=True, needs_grad=False)
+    return Spectrum(transform(taps, length, backend), length, backend)
 
 
 def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: Tensor | None) -> None:

@@ -63,6 +63,7 @@ def plan(
     gated: bool = False,
     threads: int | None = None,
     costs: Costs | None = None,
+    kernel: bool = False,
 ) -> Plan:
     """Choose the backend of `long_conv` for u (B, D, L) and h (G, K).
 
@@ -75,6 +76,8 @@ def plan(
         raise HyenaError(f"{D} channels cannot share {G} filters: make D a multiple of G")
     costs = costs or CPU
     K = min(K, L)
+    if kernel:
+        return Plan("fir" if K <= 48 else "native", "TODO")
     transforms, tap = (6, costs.tap_grad) if needs_grad else (2, costs.tap)
     n, block = fft.length_for(L, K), blocked.length_for(L, K)
     blocks = math.ceil(L / (block - K + 1))

@@ -1,0 +1,112 @@
+"""The compiled kernel as two backends of the long convolution on a CPU: `native` transforms, `fir` works tap by tap.
+
+Gates, skip, precision, layouts and threads are the kernel's affair: a row is read once and written once. Before the first use
+its results are compared with the definition; a kernel that is wrong on this machine is switched off, loudly.
+"""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from hyena.errors import HyenaError
+from hyena.ops import native
+from hyena.ops.filters import Taps
+from hyena.ops.native import calls
+from hyena.ops.native.calls import LONGEST, Filter, Short, Signals
+
+KERNELS = ("native", "fir")
+BLOCK = 2048
+"""Points of a transform at least, where the sequence has as many: a shorter one costs less a point, its rims cost more."""
+
+
+def available() -> bool:
+    """Whether there is a kernel that passed its check on this machine."""
+    if native.library() is None:
+        return False
+    _checked()
+    return native.library() is not None
+
+
+@functools.cache
+def _checked() -> None:
+    """Compare the kernel with the definition, once a process; a mismatch disables it with a warning."""
+    from hyena.ops.kernel_check import mismatch
+
+    found = mismatch()
+    if found is not None:
+        native.disable(f"its self-check failed, {found}")
+
+
+def points(L: int, K: int) -> int:
+    """N to ask for: the whole sequence in one transform, or blocks of it where the filter is much shorter."""
+    K = min(K, L)
+    return L if 4 * K > L else min(L, max(2 * K, BLOCK))
+
+
+def transform(h: Tensor, length: int, backend: str) -> Taps:
+    """Taps (G, K) in the dtype of the computation with what the backend prepares of them."""
+    _require()
+    h = h[:, :length]
+    if backend == "fir":
+        return Taps(h)
+    N = calls.good_length(points(length, h.shape[1]), h.dtype)
+    return Taps(h, calls.spectrum(h, N), N)
+
+
+def forward(
+    u: Tensor,
+    h: Tensor,
+    skip: Tensor | None,
+    gates: tuple[Tensor | None, Tensor | None],
+    prepared: Taps | None,
+    backend: str,
+    dtype: torch.dtype,
+    shorts: tuple[Short, Short, Short] | None = None,
+) -> Tensor:
+    """y (B, D, L) in u's dtype; gates: pre and post; shorts: the short convolutions that u, pre and post pass first."""
+    y = torch.empty_like(u)
+    if u.shape[0]:
+        calls.forward(Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype), y, dtype)
+    return y
+
+
+def backward(
+    gy: Tensor,
+    u: Tensor,
+    h: Tensor,
+    skip: Tensor | None,
+    gates: tuple[Tensor | None, Tensor | None],
+    prepared: Taps | None,
+    backend: str,
+    dtype: torch.dtype,
+    grads: list[Tensor | None],
+    shorts: tuple[Short, Short, Short] | None = None,
+    gshorts: list[Tensor | None] | None = None,
+) -> None:
+    """Fill the gradients for u, h, skip, pre and post, None where not wanted; gshorts: taps and bias of u, pre and post."""
+    if u.shape[0] == 0:
+        return
+    gu, gh, gskip, gpre, gpost = grads
+    x, f = Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype)
+    calls.backward(x, f, gy, (gu, gpre, gpost), (gh, gskip), gshorts or (), dtype)
+
+
+def _filter(u: Tensor, h: Tensor, skip: Tensor | None, prepared: Taps | None, backend: str, dtype: torch.dtype) -> Filter:
+    """What the kernel takes of a filter."""
+    _require()
+    L = u.shape[-1]
+    if max(L, h.shape[1]) > LONGEST:
+        raise HyenaError(f"the sequence has {L} tokens and the filter {h.shape[1]} taps: the kernel takes up to {LONGEST}")
+    skip = None if skip is None else skip.to(dtype).contiguous()
+    if backend == "fir":
+        return Filter(h, None, 0, skip)
+    if prepared is not None and prepared.spectrum is not None and prepared.spectrum.dtype == dtype:
+        return Filter(h, prepared.spectrum, prepared.n, skip)
+    return Filter(h, None, calls.good_length(points(L, h.shape[1]), dtype), skip)
+
+
+def _require() -> None:
+    """One clear line where there is no kernel."""
+    if not available():
+        raise HyenaError(f"there is no native kernel here ({native.status().reason}): use backend='auto'")

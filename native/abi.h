@@ -1,0 +1,40 @@
+// What Python and the kernel agree on. HYENA_ABI changes with it.
+#pragma once
+#include <stdint.h>
+
+#define HYENA_ABI 1
+
+enum { HYENA_F32, HYENA_F64, HYENA_BF16, HYENA_F16 };
+enum { HYENA_OK, HYENA_MEMORY, HYENA_ARGUMENT };
+
+// A tensor (B, D, L): strides count elements; data null: absent.
+typedef struct {
+    void* data;
+    int64_t dtype, b, d, l;
+} HyenaTensor;
+
+// A short convolution in front of a signal: taps (D, S) and bias (D), contiguous, in the dtype of the computation; null: none.
+typedef struct {
+    const void *taps, *bias;
+} HyenaShort;
+
+// y = post (h conv (pre u) + skip pre u), where u, pre and post may each come out of a short convolution.
+typedef struct {
+    int64_t B, D, L, G, K;
+    int64_t N;        // points of the transform, from hyena_good_length; 0: tap by tap
+    int64_t S;        // taps of the short convolutions
+    int64_t threads;
+    HyenaTensor u, pre, post, y;
+    HyenaTensor h;            // (1, G, K); its data may be null where a spectrum is given
+    const void* spectrum;     // G rows of 2 N numbers from hyena_spectrum, or null
+    const void* skip;         // D numbers, or null
+    HyenaShort short_u, short_pre, short_post;
+} HyenaConv;
+
+// The gradients for gy, each null where not wanted: of tensors as these are, of h (G, K), skip (D) and the short convolutions
+// (D, S) and (D) contiguous, in the dtype of the computation.
+typedef struct {
+    HyenaTensor gy, gu, gpre, gpost;
+    void *gh, *gskip;
+    void *gtaps_u, *gbias_u, *gtaps_pre, *gbias_pre, *gtaps_post, *gbias_post;
+} HyenaGradient;
