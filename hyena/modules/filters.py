@@ -89,7 +89,7 @@ class ImplicitFilter(Float32Module):
         K = self.used(length)
         return self._taps(K) if self._changing() else self._kept(K).h[:, :K]
 
-    def prepared(self, length: int, channels: int) -> "Float[Tensor, 'G K'] | Spectrum":
+    def prepared(self, length: int, channels: int) -> Float[Tensor, "G K"] | Spectrum:
         """The same for `long_conv`: where taps are kept, what `prepare` made of them for so many channels is kept too."""
         K = self.used(length)
         if self._changing():

@@ -42,7 +42,7 @@ class Hyena(nn.Module):
         y = self._fused(x) if self._plain() else self._recurrence(x)
         return channels_last(self.out_proj, self.act(y))
 
-    def streams(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B (N+1)*D L"]:
+    def streams(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B E L"]:
         """The gates x_0 .. x_(N-1) and the value v, one after the other: the input projection after the short convolution."""
         return self.short_conv(channels_first(self.in_proj, x))
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hyena.errors import HyenaError
-from hyena.ops import chunked, gated, kernel
+from hyena.ops import chunked, direct, gated, kernel
 from hyena.ops.direct import depthwise
 from hyena.ops.filters import Spectrum, Taps
 from hyena.ops.native.calls import Short
@@ -22,9 +22,9 @@ _Prepared = Taps | None
 
 
 def hyena_conv(
-    streams: Float[Tensor, "B 3*D L"],
-    taps: Float[Tensor, "3*D S"],
-    bias: Float[Tensor, "3*D"],
+    streams: Float[Tensor, "B E L"],
+    taps: Float[Tensor, "E S"],
+    bias: Float[Tensor, "E"],
     h: Float[Tensor, "G K"] | Spectrum,
     skip: Float[Tensor, "D"] | None = None,
     *,
@@ -100,8 +100,8 @@ def hyena_conv_backward_op(
         if backend in kernel.KERNELS:
             post, pre, u = streams.chunk(3, dim=1)
             gpost, gpre, gu = gstreams.chunk(3, dim=1)
-            gshorts = [part for pair in zip(gtaps.chunk(3), gbias.chunk(3), strict=True) for part in pair]
-            gshorts = [*gshorts[4:6], *gshorts[2:4], *gshorts[0:2]]
+            parts: list[Tensor | None] = [part for pair in zip(gtaps.chunk(3), gbias.chunk(3), strict=True) for part in pair]
+            gshorts = [*parts[4:6], *parts[2:4], *parts[0:2]]
             grads: list[Tensor | None] = [gu, gh, gskip, gpre, gpost]
             shorts = _shorts(taps, bias, dtype)
             kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads, shorts, gshorts)
@@ -141,17 +141,17 @@ def _torch_backward(
     dtype: torch.dtype,
     grads: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
 ) -> None:
-    """The same by PyTorch: the short convolution is computed again and differentiated by autograd."""
+    """The same by PyTorch, the short convolution computed again."""
     gstreams, gtaps, gbias, gh, gskip = grads
-    with torch.enable_grad():
-        leaves = [t.detach().to(dtype).requires_grad_() for t in (streams, taps, bias)]
-        short = depthwise(*leaves)
-    q, k, v = short.detach().chunk(3, dim=1)
-    gshort = torch.empty_like(short)
+    x, short = streams.to(dtype).contiguous(), Taps(taps.to(dtype))
+    q, k, v = depthwise(x, short.h, bias.to(dtype)).chunk(3, dim=1)
+    gshort = torch.empty_like(x)
     gq, gk, gv = gshort.chunk(3, dim=1)
     filters = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), streams.shape[-1])
     chunked.backward(gy.to(dtype), v, filters, skip, k, q, backend, dtype, [gv, gh, gskip, gk, gq])
-    for into, gradient in zip((gstreams, gtaps, gbias), torch.autograd.grad(short, leaves, gshort), strict=True):
+    _, gx, gt = direct.backward(x, short, gshort, (False, True, True))
+    for into, gradient in zip((gstreams, gtaps, gbias), (gx, gt, gshort.sum((0, 2))), strict=True):
+        assert gradient is not None
         into.copy_(gradient)
 
 

@@ -2,11 +2,15 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BACKENDS = ["direct", "fft", "blocked"]
+from hyena.ops import kernel, native
+
+KERNEL = pytest.mark.skipif(not kernel.available(), reason=f"no native kernel: {native.status().reason}")
+BACKENDS = ["direct", "fft", "blocked", *(pytest.param(name, marks=KERNEL) for name in kernel.KERNELS)]
 
 
 def oracle(u: Tensor, h: Tensor, skip: Tensor | None = None, pre: Tensor | None = None, post: Tensor | None = None) -> Tensor:

@@ -376,7 +376,7 @@ def test_a_spectrum_says_what_it_holds(backend: str):
     assert (spectrum.backend, spectrum.length) == (backend, 100)
     assert torch.equal(spectrum.h, h)
     transform = spectrum.taps.spectrum
-    assert (transform is None) == (backend == "direct")
+    assert (transform is None) == (backend in ("direct", "fir"))
     assert spectrum.nbytes == h.nbytes + (0 if transform is None else transform.nbytes)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from hyena.ops import native
-from hyena.ops.native import library as library_module
 from hyena.ops.native.library import Kernels, source_digest
 from tests.helpers import refused
 from tests.house.sources import ROOT
@@ -218,6 +217,6 @@ def test_this_installation_uses_a_kernel():
     library = native.library()
     assert library is not None
     assert status.path is not None
-    assert status.path.parent == Path(library_module.__file__).parent / "lib"
+    assert status.path.parent == Path(native.__file__).parent / "lib"
     assert library.hyena_abi() == native.ABI
     assert native.load("portable").hyena_digest().decode() == source_digest(ROOT / "native")
