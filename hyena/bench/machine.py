@@ -36,6 +36,11 @@ def sentence(values: dict[str, str]) -> str:
     )
 
 
+def threads(count: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
 def available_bytes() -> int | None:
     """Memory that a program could still get, None where the system does not tell."""
     info = Path("/proc/meminfo")
