@@ -7,6 +7,7 @@ from hyena.errors import HyenaError
 
 MEASUREMENTS = {
     "markov": "the Markov baseline of a corpus: hyena bench markov --data FILE",
+    "ops": "speed and memory of the long convolution against its rivals: hyena bench ops",
 }
 
 HELP = f"""\

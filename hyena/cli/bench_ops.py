@@ -1,0 +1,142 @@
+"""`hyena bench ops [--lengths 128 ...] [--quick] [--out PLACE] [--json]`."""
+
+import json
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyena.cli.outputs import NO_PICTURE, beside, write_json
+from hyena.cli.parse import parse
+from hyena.cli.progress import progress
+
+if TYPE_CHECKING:
+    from hyena.bench.ops import Row, Settings
+
+DESCRIPTION = """\
+The long convolution against torch.fft, scipy.fft, F.conv1d and causal attention: time and peak memory over lengths.
+
+Methods take turns, round after round; medians, quartiles, ratios within a round. Writes long_conv.json, long_conv.md and
+long_conv.png. Ctrl-C keeps the rows that are finished. Leave the machine alone meanwhile."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Options of `hyena bench ops`."""
+
+    lengths: tuple[int, ...] = (128, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576)
+    """Tokens; filters are as long."""
+    width: int = 256
+    """Channels; sequences of more than 2^24 numbers take fewer, at least 16."""
+    batch: int = 1
+    """Sequences at once."""
+    threads: int | None = None
+    """Threads for every method; none given: as many as PyTorch takes by itself."""
+    gradient: bool = True
+    """Time forward and backward together too."""
+    rounds: int = 9
+    """Rounds, for methods that finish them in their seconds."""
+    seconds: float = 5.0
+    """Seconds for each method, length and direction; three rounds are made in any case."""
+    rivals: tuple[str, ...] = ("torch", "torch-prepared", "scipy", "scipy-prepared", "conv1d", "sdpa")
+    """Rivals to time; scipy needs the extra `bench`."""
+    nvsubquadratic: Path | None = None
+    """The python of an environment that has nvsubquadratic: one rival more."""
+    memory: bool = True
+    """Measure peak memory at 4096, 65536 and 1048576 tokens too, each in a process of its own."""
+    quick: bool = False
+    """A look in half a minute: 128, 1024 and 8192 tokens, 64 channels, 5 rounds in half a second, no memory."""
+    out: Path = Path("reports")
+    """A directory for the three files, or their path without the ending."""
+    json: bool = False
+    """Print the content of the JSON file in place of the table."""
+
+
+def run(arguments: list[str]) -> int:
+    """Parse, measure, write what is finished, print."""
+    a = parse(Arguments, arguments, "hyena bench ops", DESCRIPTION)
+    numbers, picture = beside(a.out, "long_conv")
+    from hyena.bench.machine import facts
+    from hyena.bench.ops import measure
+
+    settings = _settings(a)
+    about: dict[str, Any] = facts(shlex.join(["hyena", "bench", "ops", *arguments]))
+    about |= {"threads": settings.threads, "batch": settings.batch, "rounds": settings.rounds, "seconds": settings.seconds}
+    rows: list[Row] = []
+    notes: list[str] = []
+    with progress("work") as line:
+
+        def note(text: str) -> None:
+            notes.append(text)
+            line.note(text)
+
+        try:
+            for row in measure(settings, note, line.update):
+                rows.append(row)
+        except KeyboardInterrupt:
+            if rows:
+                with _undisturbed():
+                    line.note(f"interrupted: the {len(rows)} rows that were finished are in {numbers}")
+                    _write(rows, about | {"complete": False}, [*notes, "this run was interrupted"], numbers, picture)
+            raise
+    values, table, drawn = _write(rows, about | {"complete": True}, notes, numbers, picture)
+    print(json.dumps(values, allow_nan=False) if a.json else table)
+    if not a.json:
+        print(f"numbers: {numbers}\nreport: {numbers.with_suffix('.md')}\npicture: {drawn or NO_PICTURE}")
+    return 0
+
+
+def _settings(a: Arguments) -> "Settings":
+    """What is to be measured; --quick keeps what it does not set."""
+    import torch
+
+    from hyena.bench.ops import MEMORY_LENGTHS, Settings
+
+    return Settings(
+        lengths=(128, 1024, 8192) if a.quick else a.lengths,
+        width=64 if a.quick else a.width,
+        batch=a.batch,
+        gradient=a.gradient,
+        threads=torch.get_num_threads() if a.threads is None else a.threads,
+        rounds=5 if a.quick else a.rounds,
+        seconds=0.5 if a.quick else a.seconds,
+        rivals=a.rivals,
+        memory_lengths=MEMORY_LENGTHS if a.memory and not a.quick else (),
+        nvsubquadratic=a.nvsubquadratic,
+    )
+
+
+def _write(
+    rows: "list[Row]", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path
+) -> tuple[dict[str, Any], str, Path | None]:
+    """JSON, Markdown and picture, each whole or not at all; the JSON's content, the Markdown and the picture's path."""
+    from hyena.bench.machine import sentence, threads
+    from hyena.bench.ops_plot import draw
+    from hyena.bench.ops_report import crossovers, markdown
+    from hyena.training.files import write_atomically
+
+    values = about | {"crossovers": crossovers(rows), "left_out": notes, "rows": [row.to_dict() for row in rows]}
+    write_json(numbers, values)
+    caption = f"{about['processor']}, {threads(about['threads'])}, PyTorch {about['torch']}, float32, batch {about['batch']}"
+    caption += ", filters as long as the sequence; dashed: extrapolated; bars: quartiles"
+    drawn = draw(rows, picture, caption)
+    text = markdown(rows, about, sentence(about), notes, None if drawn is None else drawn.name)
+    write_atomically(numbers.with_suffix(".md"), lambda part: part.write_text(text))
+    return values, text, drawn
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C waits until the files are written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
