@@ -1,5 +1,6 @@
 """What a report says of the machine and the software that its figures come from."""
 
+import os
 import platform
 from datetime import date
 from importlib.metadata import version
@@ -39,6 +40,19 @@ def sentence(values: dict[str, str]) -> str:
 def threads(count: int) -> str:
     """1 thread, 2 threads."""
     return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def load() -> float | None:
+    """Programs that computed at once on the average of the last minute, None where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def busy() -> str | None:
+    """A warning where others compute on this machine: times are then not to be trusted."""
+    now, cores = load(), os.cpu_count() or 1
+    if now is None or now <= cores / 4:
+        return None
+    return f"other programs were computing: the load was {now:.2f} on {cores} cores, so times are longer and less certain"
 
 
 def available_bytes() -> int | None:

@@ -225,15 +225,19 @@ class _Run:
         return replace(row, extrapolated=True, against=against, seconds=one, ratio=times)
 
     def _too_long(self, rival: Rival, shape: Shape, gradient: bool) -> bool:
-        """Whether one call would take longer than the seconds for all; measures two short lengths where none was yet."""
+        """Whether one call would take longer than the seconds for all; up to the anchors nothing is too long.
+
+        A time is extrapolated from two lengths of which one at least is no shorter than the anchors, else fixed costs count.
+        """
         known = self._known.setdefault((rival.name, gradient), {})
-        if max(_ANCHORS) < shape.L and len(known) < 2:
-            for L in _ANCHORS:
-                if L not in known:
-                    o = operands(Shape.square(shape.B, shape.D, L), gradient)
-                    samples = self._time({rival.name: rival.prepare(o)}, gradient)
-                    known[L] = samples.seconds(rival.name).median / (shape.B * shape.D)
-        return bool(known) and extrapolate(known, shape.L) * shape.B * shape.D > self._settings.seconds
+        if max(_ANCHORS) >= shape.L:
+            return False
+        if len(known) < 2 or max(known) < min(_ANCHORS):
+            for L in set(_ANCHORS) - set(known):
+                o = operands(Shape.square(shape.B, shape.D, L), gradient)
+                samples = self._time({rival.name: rival.prepare(o)}, gradient)
+                known[L] = samples.seconds(rival.name).median / (shape.B * shape.D)
+        return extrapolate(known, shape.L) * shape.B * shape.D > self._settings.seconds
 
     def _time(self, works: dict[str, Work], gradient: bool) -> Samples:
         """Interleaved rounds within the settings."""

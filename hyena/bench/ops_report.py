@@ -67,7 +67,7 @@ def markdown(rows: Sequence[Row], facts: dict[str, Any], sentence: str, notes: S
     if any(row.memory is not None for row in rows):
         parts += ["## Memory", _memory(rows)]
     if notes:
-        parts += ["## Left out", "\n".join(f"- {note}" for note in notes)]
+        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hyena.bench.timing import Sampler, sampler
 from hyena.errors import HyenaError
-from hyena.ops import Spectrum, long_conv, plan, prepare
+from hyena.ops import Spectrum, long_conv, prepare
+from hyena.ops.gated import chosen
 
 HEAD = 64
 """Channels of an attention head."""
@@ -115,11 +116,10 @@ def operands(shape: Shape, gradient: bool = False, transposed: bool = False) -> 
 
 
 def backend_of(o: Operands, spectrum: Spectrum | None = None) -> str:
-    """The backend that `long_conv` runs for these operands: the one place that asks."""
+    """The backend that `long_conv` runs for these operands with the present threads: the one place that asks."""
     if spectrum is not None:
         return spectrum.backend
-    (B, D, L), (G, K) = o.u.shape, o.h.shape
-    return plan(B, D, L, K, G, o.u.dtype, o.u.device, needs_grad=o.u.requires_grad, gated=True).backend
+    return chosen(o.u, o.h, "auto", gated=True, needs_grad=o.u.requires_grad)
 
 
 def _hyena(o: Operands) -> Work:

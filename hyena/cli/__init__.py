@@ -20,6 +20,9 @@ COMMANDS = {
     "bench": "measurements: hyena bench markov --data FILE",
 }
 
+SPIN = "20000"
+"""How often a thread of PyTorch's looks again before it sleeps."""
+
 HELP = f"""\
 usage: hyena COMMAND [options]      (hyena COMMAND --help tells each command's)
 
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Threads that spin at a barrier for milliseconds stall each other where other programs run too: a training step took up
     # to ten times longer (LOG.md). A short spin costs nothing elsewhere. Read when torch is first imported, hence here.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark

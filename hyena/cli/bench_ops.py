@@ -1,6 +1,7 @@
 """`hyena bench ops [--lengths 128 ...] [--quick] [--out PLACE] [--json]`."""
 
 import json
+import os
 import shlex
 import signal
 import threading
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyena.cli import SPIN
 from hyena.cli.outputs import NO_PICTURE, beside, write_json
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
@@ -60,7 +62,8 @@ def run(arguments: list[str]) -> int:
     """Parse, measure, write what is finished, print."""
     a = parse(Arguments, arguments, "hyena bench ops", DESCRIPTION)
     numbers, picture = beside(a.out, "long_conv")
-    from hyena.bench.machine import facts
+    _as_users_run_it()
+    from hyena.bench.machine import busy, facts
     from hyena.bench.ops import measure
 
     settings = _settings(a)
@@ -74,6 +77,8 @@ def run(arguments: list[str]) -> int:
             notes.append(text)
             line.note(text)
 
+        if (warning := busy()) is not None:
+            note(warning)
         try:
             for row in measure(settings, note, line.update):
                 rows.append(row)
@@ -88,6 +93,12 @@ def run(arguments: list[str]) -> int:
     if not a.json:
         print(f"numbers: {numbers}\nreport: {numbers.with_suffix('.md')}\npicture: {drawn or NO_PICTURE}")
     return 0
+
+
+def _as_users_run_it() -> None:
+    """Let PyTorch's threads wait as they do by themselves, not as `hyena` has them wait: that is how rivals are used."""
+    if os.environ.get("GOMP_SPINCOUNT") == SPIN:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def _settings(a: Arguments) -> "Settings":
@@ -119,7 +130,7 @@ def _write(
     from hyena.bench.ops_report import crossovers, markdown
     from hyena.training.files import write_atomically
 
-    values = about | {"crossovers": crossovers(rows), "left_out": notes, "rows": [row.to_dict() for row in rows]}
+    values = about | {"crossovers": crossovers(rows), "notes": notes, "rows": [row.to_dict() for row in rows]}
     write_json(numbers, values)
     caption = f"{about['processor']}, {threads(about['threads'])}, PyTorch {about['torch']}, float32, batch {about['batch']}"
     caption += ", filters as long as the sequence; dashed: extrapolated; bars: quartiles"

@@ -48,7 +48,7 @@ def test_times_and_ratios():
     assert "| 8,192 | **3.00** (2.70 - 3.30) | **5.00** (4.50 - 5.50) | ~81.9 | ~8.19 |" in page
     assert "Never slower than F.conv1d, from 128 tokens on. Faster than causal attention from about 1,000 tokens on." in page
     assert "Memory" not in page
-    assert "Left out" not in page
+    assert "Notes" not in page
     assert page.endswith("\n")
 
 
@@ -59,7 +59,7 @@ def test_both_directions_memory_and_what_is_left_out():
     assert page.index("## Forward\n") < page.index("## Forward and backward\n") < page.index("## Memory\n")
     assert "Slower than causal attention at the longest sequence." in page
     assert "| forward and backward | 128 | 64 | hyena | 3.0 | 1.50 |" in page
-    assert page.endswith("## Left out\n\n- scipy is not there\n- nor is this\n")
+    assert page.endswith("## Notes\n\n- scipy is not there\n- nor is this\n")
 
 
 def test_a_method_that_was_not_timed_at_a_length():

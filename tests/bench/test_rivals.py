@@ -84,10 +84,10 @@ def test_without_a_gradient_nothing_is_recorded():
 def test_ours_say_which_backend_runs():
     shape = Shape.square(1, 8, 2000)
     o = operands(shape)
-    assert RIVALS["hyena"].prepare(o).backend == plan(1, 8, 2000, 2000, 8, gated=True).backend == backend_of(o)
+    by_plan = plan(1, 8, 2000, 2000, 8, gated=True, threads=torch.get_num_threads()).backend
+    assert RIVALS["hyena"].prepare(o).backend == backend_of(o) == by_plan
     assert RIVALS["hyena-prepared"].prepare(o).backend == prepare(o.h, 2000, channels=8).backend
     few = operands(Shape(1, 8, 2000, 3, 8))
-    assert RIVALS["hyena"].prepare(few).backend == "direct"
     assert with_backend(few, "fft").backend == "fft"
     torch.testing.assert_close(with_backend(few, "fft").forward(), with_backend(few, "direct").forward(), rtol=1e-4, atol=1e-5)
     assert RIVALS["torch"].prepare(few).backend is None

@@ -1,18 +1,26 @@
 """`hyena bench ops`: what it writes, what it prints, and what stays of a run that is stopped."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hyena.bench import ops
+from hyena.bench import machine, ops
 from hyena.bench.ops import LENGTHS, Row, Settings
 from hyena.bench.rivals import OURS, RIVALS
 from hyena.cli.bench_ops import Arguments
 from tests.bench.rows import TIMES, rows
 from tests.cli.conftest import Run
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which nobody else computes."""
+    monkeypatch.setattr(machine, "load", lambda: 0.0)
+
 
 LINE = ("--lengths", "4", "8", "--width", "4", "--threads", "1", "--rounds", "3", "--seconds", "0.01", "--rivals", "torch")
 
@@ -24,7 +32,7 @@ def test_numbers_report_and_picture(run: Run, tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == {f"long_conv.{ending}" for ending in ("json", "md", "png")}
     values = json.loads((tmp_path / "long_conv.json").read_text())
     assert values["complete"] is True
-    assert (values["threads"], values["rounds"], values["left_out"]) == (1, 3, [])
+    assert (values["threads"], values["rounds"]) == (1, 3)
     assert values["command"].startswith("hyena bench ops --lengths 4 8 --width 4")
     assert [row["method"] for row in values["rows"]] == 2 * ["hyena", "hyena-prepared", "torch", "hyena", "torch"]
     page = (tmp_path / "long_conv.md").read_text()
@@ -39,6 +47,24 @@ def test_json(run: Run, tmp_path: Path):
     assert status == 0
     assert json.loads(out) == json.loads((tmp_path / "mine.json").read_text())
     assert not any(row["gradient"] for row in json.loads(out)["rows"])
+
+
+def test_a_busy_machine_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Settings]):
+    monkeypatch.setattr(machine, "load", lambda: 1000.0)
+    _, _, err = run("bench", "ops", "--out", tmp_path)
+    assert "the load was 1000.00" in err
+    assert "the load was 1000.00" in json.loads((tmp_path / "long_conv.json").read_text())["notes"][0]
+
+
+def test_rivals_wait_as_their_users_have_them_wait(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Settings]
+):
+    for before, after in ((None, None), ("7", "7")):
+        monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+        if before is not None:
+            monkeypatch.setenv("GOMP_SPINCOUNT", before)
+        assert run("bench", "ops", "--out", tmp_path).status == 0
+        assert os.environ.get("GOMP_SPINCOUNT") == after
 
 
 @pytest.fixture
