@@ -64,7 +64,7 @@ def gather() -> dict[str, dict[str, Any]]:
     backends: dict[str, Any] = {}
     for name, (B, D, L, K) in _SHAPES.items():
         for grad in (False, True):
-            choice = plan(B, D, L, K, D, needs_grad=grad)
+            choice = plan(B, D, L, K, D, needs_grad=grad, threads=torch.get_num_threads())
             backends[f"{name}, {'with' if grad else 'no'} gradient"] = {
                 "shape": {"B": B, "D": D, "L": L, "K": K},
                 "backend": choice.backend,
@@ -75,10 +75,13 @@ def gather() -> dict[str, dict[str, Any]]:
 
 def _kernel() -> dict[str, Any]:
     """The compiled kernel in use and why, or why none; and what became of every instruction set."""
-    from hyena.ops import native
+    from hyena.ops import costs, kernel, native
 
+    kernel.available()  # a kernel that fails its check is not used, and the status says so
     status = native.status()
     libraries = dict(status.refused) if status.isa is None else {status.isa: f"in use, {status.path}", **status.refused}
-    return {"used": status.isa or "none", "reason": status.reason} | {
-        isa: libraries[isa] for isa in native.LEVELS if isa in libraries
-    }
+    return (
+        {"used": status.isa or "none", "reason": status.reason}
+        | {isa: libraries[isa] for isa in native.LEVELS if isa in libraries}
+        | {"costs": costs.in_force()[1]}
+    )

@@ -5,9 +5,10 @@ channels share a filter), N Hyena order, H heads, P head width, V rows of the he
 (B, L, D).
 """
 
+from hyena.ops.costs import Costs
 from hyena.ops.filters import Spectrum
 from hyena.ops.hyena_conv import hyena_conv
 from hyena.ops.long_conv import long_conv, prepare
-from hyena.ops.plan import Costs, Plan, plan
+from hyena.ops.plan import Plan, plan
 
 __all__ = ["Costs", "Plan", "Spectrum", "hyena_conv", "long_conv", "plan", "prepare"]

@@ -16,8 +16,10 @@ from hyena.ops.native import calls
 from hyena.ops.native.calls import LONGEST, Filter, Short, Signals
 
 KERNELS = ("native", "fir")
-BLOCK = 2048
-"""Points of a transform at least, where the sequence has as many: a shorter one costs less a point, its rims cost more."""
+BLOCK = 256
+"""Points of a block at least: a shorter transform costs no less a point."""
+WHOLE = 16
+"""With gradients, a filter of at least 1 / WHOLE of the sequence is worked in one transform: blocks take five for its four."""
 
 
 def available() -> bool:
@@ -38,10 +40,15 @@ def _checked() -> None:
         native.disable(f"its self-check failed, {found}")
 
 
-def points(L: int, K: int) -> int:
-    """N to ask for: the whole sequence in one transform, or blocks of it where the filter is much shorter."""
+def points(L: int, K: int, gradient: bool) -> int:
+    """N to ask for: the whole sequence in one transform, or blocks as short as the filter lets them be."""
     K = min(K, L)
-    return L if 4 * K > L else min(L, max(2 * K, BLOCK))
+    return L if 2 * K > L or (gradient and WHOLE * K >= L) else min(L, max(K, BLOCK))
+
+
+def rounded(n: int) -> int:
+    """The next length that the kernel's transforms have, on registers of 32 bytes: 1, 3 or 5 times a power of two."""
+    return min(odd * max(64, 2 ** max(0, -(-n // odd) - 1).bit_length()) for odd in (1, 3, 5))
 
 
 def transform(h: Tensor, length: int, backend: str) -> Taps:
@@ -50,7 +57,7 @@ def transform(h: Tensor, length: int, backend: str) -> Taps:
     h = h[:, :length]
     if backend == "fir":
         return Taps(h)
-    N = calls.good_length(points(length, h.shape[1]), h.dtype)
+    N = calls.good_length(points(length, h.shape[1], gradient=False), h.dtype)
     return Taps(h, calls.spectrum(h, N), N)
 
 
@@ -67,7 +74,7 @@ def forward(
     """y (B, D, L) in u's dtype; gates: pre and post; shorts: the short convolutions that u, pre and post pass first."""
     y = torch.empty_like(u)
     if u.shape[0]:
-        calls.forward(Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype), y, dtype)
+        calls.forward(Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype, gradient=False), y, dtype)
     return y
 
 
@@ -88,11 +95,20 @@ def backward(
     if u.shape[0] == 0:
         return
     gu, gh, gskip, gpre, gpost = grads
-    x, f = Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype)
+    x = Signals(u, *gates, shorts)
+    f = _filter(u, h, skip, prepared, backend, dtype, gradient=True)
     calls.backward(x, f, gy, (gu, gpre, gpost), (gh, gskip), gshorts or (), dtype)
 
 
-def _filter(u: Tensor, h: Tensor, skip: Tensor | None, prepared: Taps | None, backend: str, dtype: torch.dtype) -> Filter:
+def _filter(
+    u: Tensor,
+    h: Tensor,
+    skip: Tensor | None,
+    prepared: Taps | None,
+    backend: str,
+    dtype: torch.dtype,
+    gradient: bool,
+) -> Filter:
     """What the kernel takes of a filter."""
     _require()
     L = u.shape[-1]
@@ -103,7 +119,7 @@ def _filter(u: Tensor, h: Tensor, skip: Tensor | None, prepared: Taps | None, ba
         return Filter(h, None, 0, skip)
     if prepared is not None and prepared.spectrum is not None and prepared.spectrum.dtype == dtype:
         return Filter(h, prepared.spectrum, prepared.n, skip)
-    return Filter(h, None, calls.good_length(points(L, h.shape[1]), dtype), skip)
+    return Filter(h, None, calls.good_length(points(L, h.shape[1], gradient), dtype), skip)
 
 
 def _require() -> None:

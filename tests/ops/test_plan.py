@@ -1,13 +1,21 @@
 """`plan` as a table: shape and costs in, backend and reason out."""
 
+import functools
+
 import pytest
 import torch
 
-from hyena.ops import Costs, plan
-from hyena.ops.plan import CPU, conv_flops, transform_points
+from hyena.ops import Costs
+from hyena.ops import plan as plan_anywhere
+from hyena.ops.costs import CPU
+from hyena.ops.plan import conv_flops, transform_points
 from tests.helpers import refused
 
-COSTS = Costs(tap=1.0, tap_grad=3.0, point=10.0, block=1000.0, call=0.0)
+plan = functools.partial(plan_anywhere, kernel=False)
+FREE = {"direct_call": 0.0, "direct": 0.0, "direct_grad": 0.0, "fft_call": 0.0}
+COSTS = Costs(
+    direct_tap=1.0, direct_tap_grad=3.0, fft=((1, 20.0), (21, 420.0)), fft_grad=((1, 60.0), (21, 1260.0)), block=1000.0, **FREE
+)
 TABLE = {
     # (B, D, L, K, G), needs_grad -> backend
     "one token": ((1, 1, 1, 1, 1), False, "direct"),
@@ -30,9 +38,9 @@ def test_the_table(case: str):
 @pytest.mark.parametrize(
     ("free", "backend"),
     [
-        ({"tap": 0.0}, "direct"),
-        ({"point": 0.0, "call": 0.0, "block": 0.0}, "fft"),
-        ({"tap": 100.0, "point": 1.0, "block": 0.0}, "blocked"),
+        ({"direct_call": 0.0, "direct": 0.0, "direct_tap": 0.0}, "direct"),
+        ({"fft": ((1, 0.0),), "fft_call": 0.0, "block": 1.0}, "fft"),
+        ({"direct_tap": 100.0, "fft": ((6, 1.0), (20, 9.0)), "block": 0.0}, "blocked"),
     ],
     ids=["taps", "transforms", "blocks"],
 )
@@ -41,7 +49,7 @@ def test_what_costs_nothing_is_chosen(free: dict[str, float], backend: str):
 
 
 def test_gradients_have_a_cost_of_their_own():
-    dear = Costs(tap=0.0, tap_grad=1e9)
+    dear = Costs(**FREE | {"direct_tap": 0.0, "direct_tap_grad": 1e9})
     backends = [plan(1, 4, 100, 100, 4, needs_grad=needs_grad, costs=dear).backend for needs_grad in (False, True)]
     assert backends == ["direct", "fft"]
 
@@ -107,3 +115,42 @@ def test_operations_of_the_convolution():
     # L = 4, K = 4: 8 points. (2 B D + G) transforms of 2.5 n log2 n, and B D products of n / 2 complex numbers, 6 each.
     assert conv_flops(3, 2, 4, 4, 2) == int((2 * 3 * 2 + 2) * 2.5 * 24) + 3 * 2 * 4 * 6
     assert conv_flops(3, 2, 4, 100, 2) == conv_flops(3, 2, 4, 4, 2)
+
+
+KERNEL_TABLE = {
+    # (B, D, L, K, G), needs_grad -> backend
+    "one token": ((1, 1, 1, 1, 1), False, "fir"),
+    "three taps": ((2, 64, 4096, 3, 64), False, "fir"),
+    "three taps, training": ((2, 64, 4096, 3, 64), True, "fir"),
+    "a long filter": ((2, 64, 4096, 4096, 64), False, "native"),
+    "a long filter, training": ((2, 64, 4096, 4096, 64), True, "native"),
+    "a medium filter for a long sequence": ((1, 16, 2**18, 1024, 16), False, "native"),
+}
+
+
+@pytest.mark.parametrize("case", KERNEL_TABLE)
+def test_the_table_with_a_kernel(case: str):
+    (B, D, L, K, G), needs_grad, backend = KERNEL_TABLE[case]
+    chosen = plan_anywhere(B, D, L, K, G, needs_grad=needs_grad, kernel=True, costs=CPU)
+    assert chosen.backend == backend
+    assert chosen.reason.count(" ms") >= 4
+
+
+def test_another_device_has_no_kernel():
+    assert plan_anywhere(2, 64, 4096, 4096, 64, device="cuda", kernel=True).backend == "fft"
+
+
+def test_a_dear_kernel_is_not_used():
+    dear = Costs(kernel_call=1e12)
+    assert plan_anywhere(2, 64, 4096, 4096, 64, kernel=True, costs=dear) == plan(2, 64, 4096, 4096, 64, costs=dear)._replace(
+        reason=plan_anywhere(2, 64, 4096, 4096, 64, kernel=True, costs=dear).reason
+    )
+
+
+@pytest.mark.parametrize("K", [1, 16, 4096])
+def test_threads_divide_the_work_and_not_the_call(K: int):
+    reasons = [plan_anywhere(8, 64, 4096, K, 64, kernel=True, threads=threads, costs=CPU).reason for threads in (1, 2)]
+    one, two = (float(reason.split()[1]) for reason in reasons)
+    call = CPU.kernel_call / 1e6
+    assert (two - call) * 2 == pytest.approx(one - call, rel=0.02)
+    assert "2 cores" in reasons[1]
