@@ -11,7 +11,7 @@ from hyena.cli.parse import parse
 
 DESCRIPTION = "Versions, devices, and which backend computes what and why."
 _PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich", "tomli-w")
-_EXTRAS = {"text": ("tokenizers",), "report": ("matplotlib",), "tensorboard": ("tensorboard",)}
+_EXTRAS = {"text": ("tokenizers",), "report": ("matplotlib",), "tensorboard": ("tensorboard",), "bench": ("scipy",)}
 # Shapes (B, D, L, K) that stand for what the library is used for.
 _SHAPES = {
     "short convolution": (16, 384, 1024, 3),
@@ -48,7 +48,7 @@ def gather() -> dict[str, dict[str, Any]]:
     import torch
 
     from hyena import __version__
-    from hyena.ops import plan
+    from hyena.ops import costs, plan
 
     versions = {"hyena": __version__, "python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -70,18 +70,23 @@ def gather() -> dict[str, dict[str, Any]]:
                 "backend": choice.backend,
                 "reason": choice.reason,
             }
-    return {"versions": versions, "extras": extras, "devices": devices, "kernel": kernel, "backends": backends}
+    return {
+        "versions": versions,
+        "extras": extras,
+        "devices": devices,
+        "kernel": kernel,
+        "costs": {"table": costs.in_force()[1]},
+        "backends": backends,
+    }
 
 
 def _kernel() -> dict[str, Any]:
     """The compiled kernel in use and why, or why none; and what became of every instruction set."""
-    from hyena.ops import costs, kernel, native
+    from hyena.ops import kernel, native
 
     kernel.available()  # a kernel that fails its check is not used, and the status says so
     status = native.status()
     libraries = dict(status.refused) if status.isa is None else {status.isa: f"in use, {status.path}", **status.refused}
-    return (
-        {"used": status.isa or "none", "reason": status.reason}
-        | {isa: libraries[isa] for isa in native.LEVELS if isa in libraries}
-        | {"costs": costs.in_force()[1]}
-    )
+    return {"used": status.isa or "none", "reason": status.reason} | {
+        isa: libraries[isa] for isa in native.LEVELS if isa in libraries
+    }
