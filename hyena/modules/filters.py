@@ -94,9 +94,10 @@ class ImplicitFilter(Float32Module):
         K = self.used(length)
         if self._changing():
             return self._taps(K)
-        kept = self._kept(K)
-        if kept.spectrum is None or kept.spectrum.length < length:
-            kept.spectrum = prepare(kept.h, max(length, kept.h.shape[1]), channels=channels)
+        kept, ahead = self._kept(K), _ahead(length)
+        # Of another length it would be right too, and slow: a transform costs what it is long.
+        if kept.spectrum is None or kept.spectrum.length != ahead:
+            kept.spectrum = prepare(kept.h, ahead, channels=channels)
         return kept.spectrum
 
     def _changing(self) -> bool:
@@ -107,8 +108,7 @@ class ImplicitFilter(Float32Module):
         """At least K taps, computed again where a tensor that they depend on has changed or they are too few."""
         sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
         if self._cached is None or self._cached.h.shape[1] < K or not _same(self._cached.sources, sources):
-            step = max(64, 2 ** (K - 1).bit_length() // 8)
-            ahead = -(-K // step) * step
+            ahead = _ahead(K)
             # Never past the grid on nobody's request: there the filter may have no value at all.
             h = self._taps(min(ahead, self.max_length) if self.max_length >= K else ahead)
             self._cached = _Kept([s.clone() for s in sources], h)
@@ -176,6 +176,12 @@ class ImplicitFilter(Float32Module):
     def flops(self, length: int) -> int:
         """The MLP over K points; the filter is computed once a forward, not once a sequence."""
         return 2 * self.used(length) * sum(layer.weight.numel() for layer in [*self.layers, self.out])
+
+
+def _ahead(length: int) -> int:
+    """A rounded-up length, so that a growing sequence finds what was kept: at most an eighth or 64 more."""
+    step = max(64, 2 ** (length - 1).bit_length() // 8)
+    return -(-length // step) * step
 
 
 def _same(kept: list[Tensor], now: list[Tensor]) -> bool:

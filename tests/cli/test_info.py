@@ -19,7 +19,7 @@ def test_json(run: Run):
     status, out, err = run("info", "--json")
     assert (status, err) == (0, "")
     facts = json.loads(out)
-    assert list(facts) == ["versions", "extras", "devices", "kernel", "backends"]
+    assert list(facts) == ["versions", "extras", "devices", "kernel", "costs", "backends"]
     assert facts["versions"]["hyena"] == hyena.__version__
     for name in ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich"):
         assert facts["versions"][name] == importlib.metadata.version(name)
