@@ -1,4 +1,5 @@
 // The native kernel's entries, plain C. Each returns HYENA_OK, HYENA_MEMORY or HYENA_ARGUMENT.
+#include "window.h"
 #include "work.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -177,6 +178,18 @@ EXPORT int64_t hyena_good_length(int64_t n, int wide) {
 }
 EXPORT int hyena_spectrum(const HyenaConv* c, void* out, int wide) {
     return hyena::guarded([&] { return wide ? hyena::spectra<double>(*c, out) : hyena::spectra<float>(*c, out); });
+}
+// out (G, K) = raw (G, K) times (exp(-|decay| t) + shift), decay (G), t (K); all contiguous, float64 where `wide`.
+EXPORT int hyena_window(const void* raw, const void* decay, const void* t, int64_t G, int64_t K, double shift, int threads,
+                        void* out, int wide) {
+    auto run = [&](auto one) {
+        using T = decltype(one);
+        return hyena::window<T>(static_cast<const T*>(raw), static_cast<const T*>(decay), static_cast<const T*>(t), G, K, T(shift),
+                                threads, static_cast<T*>(out))
+                   ? HYENA_OK
+                   : HYENA_MEMORY;
+    };
+    return hyena::guarded([&] { return wide ? run(double{}) : run(float{}); });
 }
 EXPORT int hyena_forward(const HyenaConv* c, int wide) {
     return hyena::guarded([&] { return wide ? hyena::forward<double>(*c) : hyena::forward<float>(*c); });

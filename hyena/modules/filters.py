@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, ImplicitFilterConfig
 from hyena.errors import HyenaError
 from hyena.modules.precision import Float32Module
-from hyena.ops import Spectrum, prepare
+from hyena.ops import Spectrum, prepare, windowed
 
 
 def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ class ImplicitFilter(Float32Module):
                 z = torch.sin(self.frequency * layer(z))
             taps = self.out.weight @ z.T  # (G, K): the transposed order leaves each filter contiguous
             if self.decay is not None:
-                taps = taps * (torch.exp(-self.decay.abs()[:, None] * t) + self.config.shift)
+                taps = windowed(taps, self.decay, t, self.config.shift)
             if self.config.channel_norm:
                 taps = taps / taps.norm(p=1, dim=0, keepdim=True)
         return taps

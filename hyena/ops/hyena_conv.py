@@ -16,6 +16,7 @@ from hyena.errors import HyenaError
 from hyena.ops import chunked, direct, gated, kernel
 from hyena.ops.direct import depthwise
 from hyena.ops.filters import Spectrum, Taps
+from hyena.ops.long_conv import check_backend, check_numbers, check_prepared
 from hyena.ops.native.calls import Short
 
 _Prepared = Taps | None
@@ -36,21 +37,34 @@ def hyena_conv(
     token; h (G, K) or what `prepare` made of it, skip (D,) and backend as in `long_conv`. Half-precision streams are computed
     in float32 throughout. (arXiv 2302.10866, definition 3.1 with N = 2.)
 
-    Raises `HyenaError` for shapes that do not fit.
+    Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
     """
     filters = h.h if isinstance(h, Spectrum) else h
-    D, L = streams.shape[1] // 3, streams.shape[2]
-    if streams.shape[1] != 3 * D or len(taps) != 3 * D or bias.shape != (3 * D,) or D % len(filters):
-        shapes = f"{tuple(streams.shape)}, {tuple(taps.shape)}, {tuple(bias.shape)}, {tuple(filters.shape)}"
-        raise HyenaError(f"streams (B, 3 D, L), taps (3 D, S), bias (3 D,) and h (G, K), D % G == 0, are needed, got {shapes}")
+    _check(streams, taps, bias, filters, skip)
+    L = streams.shape[2]
     if isinstance(h, Spectrum):
-        if h.length < L:
-            raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
+        check_prepared(h, L, streams.dtype, backend)
         return hyena_conv_op(streams, taps, bias, filters, skip, h.taps.spectrum, h.taps.n, h.backend, False)
+    check_backend(backend)
     needs_grad = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (streams, taps, bias, filters, skip)
     )
     return hyena_conv_op(streams, taps, bias, filters[:, :L], skip, None, 0, backend, needs_grad)
+
+
+def _check(streams: Tensor, taps: Tensor, bias: Tensor, h: Tensor, skip: Tensor | None) -> None:
+    """One clear line for whatever does not fit: past these the kernel would read what is not there."""
+    fits = streams.ndim == 3 and taps.ndim == h.ndim == 2 and 0 not in (*streams.shape[1:], *taps.shape, *h.shape)
+    if fits:
+        (_, E, _), D = streams.shape, streams.shape[1] // 3
+        fits = E == 3 * D == len(taps) and bias.shape == (E,) and D % len(h) == 0 and (skip is None or skip.shape == (D,))
+    if not fits:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (streams, taps, bias, h, skip) if t is not None)
+        raise HyenaError(
+            "streams (B, 3 D, L), taps (3 D, S), bias (3 D,), h (G, K) with D % G == 0, and skip (D,) or None are needed, "
+            f"nothing empty but B, got {shapes}"
+        )
+    check_numbers(streams=streams, taps=taps, bias=bias, h=h, skip=skip)
 
 
 @torch.library.custom_op("hyena::hyena_conv", mutates_args=())

@@ -33,15 +33,9 @@ def long_conv(
     _check(u, taps, skip, pre, post)
     L = u.shape[-1]
     if isinstance(h, Spectrum):
-        if h.length < L:
-            raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
-        if h.taps.spectrum is not None and u.dtype == torch.float64 != taps.dtype:
-            raise HyenaError(f"u is float64 and the filter was prepared in {taps.dtype}: prepare its taps in float64")
-        if backend not in ("auto", h.backend):
-            raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")
+        check_prepared(h, L, u.dtype, backend)
         return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend, False)
-    if backend != "auto" and backend not in BACKENDS:
-        raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
+    check_backend(backend)
     needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
     return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend, needs_grad)
 
@@ -58,8 +52,7 @@ def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None
     if h.ndim != 2 or 0 in h.shape or not h.is_floating_point() or length < 1:
         shape = f"{h.dtype} {tuple(h.shape)} and {length}"
         raise HyenaError(f"prepare() needs real floating-point taps (G, K), none 0, and a length of at least 1, got {shape}")
-    if backend != "auto" and backend not in BACKENDS:
-        raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
+    check_backend(backend)
     taps = h.detach().to(torch.promote_types(h.dtype, torch.float32))
     backend = chosen(taps.new_empty(()).expand(1, channels or len(h), length), taps, backend, gated=True, needs_grad=False)
     return Spectrum(transform(taps, length, backend), length, backend)
@@ -79,10 +72,33 @@ def _check(u: Tensor, h: Tensor, skip: Tensor | None, pre: Tensor | None, post: 
     for name, gate in (("pre", pre), ("post", post)):
         if gate is not None and gate.shape != u.shape:
             raise HyenaError(f"{name} has shape {tuple(gate.shape)}: {tuple(u.shape)} is needed, as u")
-    for name, t in (("u", u), ("h", h), ("skip", skip), ("pre", pre), ("post", post)):
+    check_numbers(u=u, h=h, skip=skip, pre=pre, post=post)
+
+
+def check_numbers(**tensors: Tensor | None) -> None:
+    """One clear line for a tensor whose dtype or device does not go with the first one's."""
+    of, u = next(iter(tensors.items()))
+    assert u is not None, "the first one is what the others go with"
+    for name, t in tensors.items():
         if t is not None and not t.is_floating_point():
             raise HyenaError(f"{name} is {t.dtype}: real floating-point numbers are needed")
         if t is not None and t.device != u.device:
-            raise HyenaError(f"{name} is on {t.device} and u on {u.device}: move them to one device")
+            raise HyenaError(f"{name} is on {t.device} and {of} on {u.device}: move them to one device")
         if t is not None and t.dtype == torch.float64 != u.dtype:
-            raise HyenaError(f"{name} is float64 and u {u.dtype}: convert one to the other's, nothing is cast down here")
+            raise HyenaError(f"{name} is float64 and {of} {u.dtype}: convert one to the other's, nothing is cast down here")
+
+
+def check_backend(backend: str) -> None:
+    """One clear line for a backend that there is not."""
+    if backend != "auto" and backend not in BACKENDS:
+        raise HyenaError(f"unknown backend {backend!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")
+
+
+def check_prepared(h: Spectrum, L: int, dtype: torch.dtype, backend: str) -> None:
+    """One clear line for a prepared filter that does not serve L tokens of this dtype by this backend."""
+    if h.length < L:
+        raise HyenaError(f"the sequence has {L} tokens but the filter was prepared for {h.length}: prepare it for {L}")
+    if h.taps.spectrum is not None and dtype == torch.float64 != h.h.dtype:
+        raise HyenaError(f"u is float64 and the filter was prepared in {h.h.dtype}: prepare its taps in float64")
+    if backend not in ("auto", h.backend):
+        raise HyenaError(f"the filter was prepared for backend {h.backend!r}, not {backend!r}: prepare it for that")

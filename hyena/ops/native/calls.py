@@ -85,6 +85,16 @@ def spectrum(h: Tensor, N: int) -> Tensor:
     return out
 
 
+def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float) -> Tensor:
+    """raw (G, K) times (exp(-|decay| t) + shift), decay (G,) and t (K,), in their one dtype."""
+    raw, decay, t = raw.contiguous(), decay.contiguous(), t.contiguous()
+    out = torch.empty_like(raw)
+    addresses = (raw.data_ptr(), decay.data_ptr(), t.data_ptr())
+    wide = raw.dtype == torch.float64
+    _done(_library().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
+    return out
+
+
 def forward(x: Signals, f: Filter, y: Tensor, dtype: torch.dtype) -> None:
     """y (B, D, L) = post (h conv (pre u) + skip pre u), each signal through its short convolution first; computed in dtype."""
     conv = _conv(x, f)
@@ -145,6 +155,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.hyena_good_length.restype = _I64
     library.hyena_good_length.argtypes = (_I64, wide)
     library.hyena_spectrum.argtypes = (ctypes.POINTER(_Conv), _POINTER, wide)
+    library.hyena_window.argtypes = (*3 * (_POINTER,), _I64, _I64, ctypes.c_double, ctypes.c_int, _POINTER, wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
     library.hyena_backward.argtypes = (ctypes.POINTER(_Conv), ctypes.POINTER(_Gradient), wide)
     return library
