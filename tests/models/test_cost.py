@@ -31,8 +31,8 @@ def test_operations_of_attention_are_those_that_pytorch_counts(pattern: str, opt
 @pytest.mark.parametrize("L", [1, 7, 64])
 def test_operations_of_hyena_are_those_that_pytorch_counts_and_the_convolutions(L: int):
     model = LanguageModel(small("HH"))
-    # Two blocks of order 3: each has two long convolutions and three gates of 16 channels.
-    uncounted = 2 * (2 * conv_flops(1, 16, L, L, 16) + 3 * 16 * L)
+    # Two blocks of order 3: each has two long convolutions and three gates of 16 channels, and four streams of 3 short taps.
+    uncounted = 2 * (2 * conv_flops(1, 16, L, L, 16) + 3 * 16 * L + 2 * 4 * 16 * 3 * L)
     assert model.flops(L) == counted(model, L) + uncounted
 
 
