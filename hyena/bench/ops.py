@@ -17,7 +17,7 @@ from hyena.bench.foreign import Foreign
 from hyena.bench.machine import available_bytes
 from hyena.bench.memory import Memory
 from hyena.bench.memory import measure as measure_memory
-from hyena.bench.rivals import OURS, RIVALS, Rival, Shape, Work, operands, sampler_of, scipy_fft, with_backend
+from hyena.bench.rivals import HEAD, OURS, RIVALS, Rival, Shape, Work, operands, sampler_of, scipy_fft, with_backend
 from hyena.bench.timing import Samples, Spread, interleave
 from hyena.configs.files import nearest
 from hyena.errors import HyenaError
@@ -25,8 +25,8 @@ from hyena.errors import HyenaError
 LENGTHS = (128, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576)
 MEMORY_LENGTHS = (4096, 65536, 1048576)
 _LEAST_WIDTH = 16
-_ANCHORS = (512, 1024)
-"""Lengths from which a quadratic method is extrapolated where nothing shorter was measured."""
+_ANCHORS = (1024, 4096)
+"""Lengths from which a quadratic method is extrapolated where no such length was measured."""
 _DIFFERENCE = 1e-4
 """Largest relative difference of two methods' outputs before it is an error: float32 is a hundred times closer."""
 
@@ -177,9 +177,8 @@ class _Run:
         for rival in self._rivals:
             if gradient and not rival.gradient:
                 continue
-            reason = rival.obstacle(shape, gradient, available_bytes())
-            if reason is None and rival.quadratic and self._too_long(rival, shape, gradient):
-                reason = "too long to be measured"
+            too_long = rival.quadratic and self._too_long(rival, shape, gradient)
+            reason = rival.obstacle(shape, gradient, available_bytes()) or ("too long to be measured" if too_long else None)
             if reason is None:
                 works[rival.name] = rival.prepare(o)
             else:
@@ -234,9 +233,9 @@ class _Run:
             return False
         if len(known) < 2 or max(known) < min(_ANCHORS):
             for L in set(_ANCHORS) - set(known):
-                o = operands(Shape.square(shape.B, shape.D, L), gradient)
-                samples = self._time({rival.name: rival.prepare(o)}, gradient)
-                known[L] = samples.seconds(rival.name).median / (shape.B * shape.D)
+                D = max(shape.D, HEAD)
+                work = rival.prepare(operands(Shape.square(shape.B, D, L), gradient))
+                known[L] = self._time({rival.name: work}, gradient).seconds(rival.name).median / (shape.B * D)
         return extrapolate(known, shape.L) * shape.B * shape.D > self._settings.seconds
 
     def _time(self, works: dict[str, Work], gradient: bool) -> Samples:

@@ -41,6 +41,8 @@ def draw(rows: Sequence[Row], path: Path, caption: str) -> Path | None:
         _lengths(ratios, sorted({row.shape.L for row in some}))
         _times(times, some)
         _ratios(ratios, some)
+    for axes in panels.flat:
+        axes.set_ylim(axes.get_ylim())  # labels and marks are placed within limits that stay
     for column, gradient in enumerate(gradients):
         some = [row for row in rows if row.gradient == gradient and row.seconds is not None]
         _label(panels[0][column], some, lambda row: row.nanoseconds, _APART[0])
@@ -199,7 +201,8 @@ def _mark(axes: Any, rows: Sequence[Row], gradient: bool) -> None:
             axes.plot(
                 length, y, "o", markersize=14, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.7, zorder=6
             )
-    axes.text(0.03, 0.97, "\n".join(texts), transform=axes.transAxes, va="top", color=_INK, linespacing=1.5)
+    axes.text(0.03, 0.97, "\n".join(texts), transform=axes.transAxes, va="top", color=_INK, linespacing=1.5, zorder=7,
+              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})  # fmt: skip
 
 
 def _between(rows: Sequence[Row], method: str, length: float) -> float:

@@ -101,6 +101,15 @@ def test_lengths_that_none_shorter_precedes_have_anchors(monkeypatch: pytest.Mon
     assert {length for known, _ in asked for length in known} == {8, 16}
 
 
+def test_attention_on_few_channels_is_extrapolated_from_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ops, "_ANCHORS", (8, 16))
+    settings = Settings(lengths=(32,), width=16, rounds=3, rivals=("sdpa",), memory_lengths=(), gradient=False)
+    (row,) = [row for row in run(settings)[0] if row.method == "sdpa"]
+    assert row.extrapolated
+    assert row.seconds is not None
+    assert "64" in str(row.reason)
+
+
 def test_too_few_channels_for_attention():
     settings = Settings(lengths=(8,), width=16, rounds=3, rivals=("sdpa",), memory_lengths=(), gradient=False)
     (row,) = [row for row in run(settings)[0] if row.method == "sdpa"]
