@@ -59,9 +59,9 @@ def long_conv_op(
     backend = chosen(u, h, backend, pre is not None or post is not None, needs_grad)
     prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)
+    if backend in kernel.KERNELS:
+        return kernel.forward(u, h, skip, (pre, post), prepared, backend, dtype)
     with torch.autocast(u.device.type, enabled=False):
-        if backend in kernel.KERNELS:
-            return kernel.forward(u, h, skip, (pre, post), prepared, backend, dtype)
         taps = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), u.shape[-1])
         return chunked.forward(u, taps, skip, pre, post, backend, dtype)
 
@@ -87,10 +87,10 @@ def long_conv_backward_op(
     grads = [
         None if t is None or not need else room(t, t is h or t is skip, dtype) for t, need in zip(inputs, needs, strict=True)
     ]
-    with torch.autocast(u.device.type, enabled=False):
-        if backend in kernel.KERNELS:
-            kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads)
-        else:
+    if backend in kernel.KERNELS:
+        kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads)
+    else:
+        with torch.autocast(u.device.type, enabled=False):
             taps = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), u.shape[-1])
             chunked.backward(gy, u, taps, skip, pre, post, backend, dtype, grads)
     return [u.new_empty(0) if g is None or t is None else g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]

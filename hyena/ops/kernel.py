@@ -24,8 +24,6 @@ WHOLE = 16
 
 def available() -> bool:
     """Whether there is a kernel that passed its check on this machine."""
-    if native.library() is None:
-        return False
     _checked()
     return native.library() is not None
 
@@ -35,6 +33,8 @@ def _checked() -> None:
     """Compare the kernel with the definition, once a process; a mismatch disables it with a warning."""
     from hyena.ops.kernel_check import mismatch
 
+    if native.library() is None:
+        return
     found = mismatch()
     if found is not None:
         native.disable(f"its self-check failed, {found}")
