@@ -13,9 +13,10 @@ typedef struct {
     int64_t dtype, b, d, l;
 } HyenaTensor;
 
-// A short convolution in front of a signal: taps (D, S) and bias (D), contiguous, in the dtype of the computation; null: none.
+// A short convolution in front of a signal: taps (D, S), bias (D), and offset (D), which is added to the signal before (as the
+// bias of a projection is); contiguous, in the dtype of the computation; null: none.
 typedef struct {
-    const void *taps, *bias;
+    const void *taps, *bias, *offset;
 } HyenaShort;
 
 // y = post (h conv (pre u) + skip pre u), where u, pre and post may each come out of a short convolution.
@@ -36,5 +37,7 @@ typedef struct {
 typedef struct {
     HyenaTensor gy, gu, gpre, gpost;
     void *gh, *gskip;
-    void *gtaps_u, *gbias_u, *gtaps_pre, *gbias_pre, *gtaps_post, *gbias_post;
+    void *gtaps_u, *gbias_u, *goffset_u;
+    void *gtaps_pre, *gbias_pre, *goffset_pre;
+    void *gtaps_post, *gbias_post, *goffset_post;
 } HyenaGradient;

@@ -54,15 +54,17 @@ template <class T>
 static void write_scalars(const HyenaConv& c, const HyenaGradient& g, const double* sums) {
     void* const taps[] = {g.gtaps_u, g.gtaps_pre, g.gtaps_post};
     void* const biases[] = {g.gbias_u, g.gbias_pre, g.gbias_post};
+    void* const offsets[] = {g.goffset_u, g.goffset_pre, g.goffset_post};
     i64 count = Worker<T>::scalars(c);
     for (i64 d = 0; d < c.D; d++) {
         const double* x = sums + d * count;
         if (g.gskip) static_cast<T*>(g.gskip)[d] = T(x[0]);
         for (int i = 0; i < 3; i++) {
-            const double* s = x + 1 + i * (c.S + 1);
+            const double* s = x + 1 + i * (c.S + 2);
             if (taps[i])
                 for (i64 k = 0; k < c.S; k++) static_cast<T*>(taps[i])[d * c.S + k] = T(s[k]);
             if (biases[i]) static_cast<T*>(biases[i])[d] = T(s[c.S]);
+            if (offsets[i]) static_cast<T*>(offsets[i])[d] = T(s[c.S + 1]);
         }
     }
 }

@@ -96,8 +96,8 @@ class Worker {
     // The gradient of one filter's taps from its summed spectrum.
     void taps_of(const C<T>* sum, T* gh) { transform_->taps(sum, c_.K, gh); }
 
-    // Numbers that a channel's scalars receive: skip, then taps and bias of the three short convolutions.
-    static i64 scalars(const HyenaConv& c) { return 1 + 3 * (c.S + 1); }
+    // Numbers that a channel's scalars receive: skip, then taps, bias and offset of the three short convolutions.
+    static i64 scalars(const HyenaConv& c) { return 1 + 3 * (c.S + 2); }
 
    private:
     const HyenaShort& shorts(int i) const { return i == 0 ? c_.short_u : i == 1 ? c_.short_pre : c_.short_post; }
@@ -110,9 +110,16 @@ class Worker {
         const HyenaShort& s = shorts(i);
         if (!row || !s.taps) return row;
         T bias = s.bias ? static_cast<const T*>(s.bias)[d] : T(0);
-        convolve_taps(row, c_.L, static_cast<const T*>(s.taps) + d * c_.S, c_.S, bias, short_rows_[i].data());
-        return short_rows_[i].data();
+        const T* taps = static_cast<const T*>(s.taps) + d * c_.S;
+        T* out = short_rows_[i].data();
+        T offset = offset_of(s, d);
+        for (i64 k = 0; k < c_.S; k++) bias += offset * taps[k];
+        convolve_taps(row, c_.L, taps, c_.S, bias, out);
+        for (i64 t = 0; t < std::min(c_.S - 1, c_.L); t++)  // before the sequence there is no offset
+            for (i64 k = t + 1; k < c_.S; k++) out[t] -= offset * taps[k];
+        return out;
     }
+    static T offset_of(const HyenaShort& s, i64 d) { return s.offset ? static_cast<const T*>(s.offset)[d] : T(0); }
     Row<T> row_of(i64 d, int c) {
         Signal<T> x{entering(0, u_.row(c), d), entering(1, pre_.row(c), d)};
         T skip = c_.skip ? static_cast<const T*>(c_.skip)[d] : T(0);
@@ -143,10 +150,16 @@ class Worker {
         const T* inputs[] = {u_.row(c), pre_.row(c), post_.row(c)};
         for (int i = 0; i < 3; i++) {
             if (!shorts(i).taps || !grads[i]->present()) continue;
-            double* s = scalars + 1 + i * (c_.S + 1);
+            double* s = scalars + 1 + i * (c_.S + 2);
             correlate_taps(into[i], c_.L, static_cast<const T*>(shorts(i).taps) + d * c_.S, c_.S, grads[i]->row(c));
             gradient_of_taps(inputs[i], into[i], c_.L, c_.S, s);
-            s[c_.S] += total(into[i], c_.L);
+            double sum = total(into[i], c_.L), offset = double(offset_of(shorts(i), d));
+            s[c_.S] += sum;
+            s[c_.S + 1] += total(grads[i]->row(c), c_.L);
+            for (i64 k = 0; k < std::min(c_.S, c_.L); k++) {  // tap k met the offset from token k on
+                s[k] += offset * sum;
+                sum -= double(into[i][k]);
+            }
         }
     }
     // sum over t of gate gy x

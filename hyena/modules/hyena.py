@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import activation
-from hyena.modules.projection import channels_first, channels_last
+from hyena.modules.projection import channels_first, channels_first_apart, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import hyena_conv, long_conv
 from hyena.ops.plan import conv_flops
@@ -54,7 +54,8 @@ class Hyena(nn.Module):
         """Order 2, whole: (B, L, D) -> (B, D, L)."""
         short = self.short_conv
         filters = self.filter.prepared(x.shape[1], self.width)
-        return hyena_conv(channels_first(self.in_proj, x), short.taps, short.bias, filters, self.skip)
+        streams, offset = channels_first_apart(self.in_proj, x)
+        return hyena_conv(streams, short.taps, short.bias, filters, self.skip, offset=offset)
 
     def _recurrence(self, x: Tensor) -> Tensor:
         """Convolution by convolution: (B, L, D) -> (B, D, L)."""

@@ -1,8 +1,14 @@
 """Linear maps between modules, (B, L, D), and convolutions, (B, D, L), without a transpose in memory."""
 
-import torch
+from typing import TypeGuard
+
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+def _plain(linear: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether its weight and bias are all that it does."""
+    return type(linear) is nn.Linear and not linear._forward_hooks and not linear._forward_pre_hooks
 
 
 def channels_first(linear: nn.Module, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B E L"]:
@@ -11,13 +17,18 @@ def channels_first(linear: nn.Module, x: Float[Tensor, "B L D"]) -> Float[Tensor
     linear: any module (B, L, D) -> (B, L, E). A plain `nn.Linear` without hooks is computed with its factors swapped; anything
     else, such as an adapter around one, is called as it is and its result transposed.
     """
-    if type(linear) is not nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
+    if not _plain(linear):
         return linear(x).transpose(1, 2)
+    y, bias = channels_first_apart(linear, x)
+    return y if bias is None else y.add_(bias[:, None])
+
+
+def channels_first_apart(linear: nn.Module, x: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B E L"], Tensor | None]:
+    """The same without its bias, and the bias (E,) for whoever reads the result to add: it costs a pass over memory here."""
+    if not _plain(linear):
+        return channels_first(linear, x), None
     B, L, D = x.shape
-    columns = x.reshape(B * L, D).T
-    bias = linear.bias
-    y = linear.weight @ columns if bias is None else torch.addmm(bias[:, None], linear.weight, columns)
-    return y.view(-1, B, L).transpose(0, 1)
+    return (linear.weight @ x.reshape(B * L, D).T).view(-1, B, L).transpose(0, 1), linear.bias
 
 
 def channels_last(linear: nn.Module, y: Float[Tensor, "B D L"]) -> Float[Tensor, "B L E"]:

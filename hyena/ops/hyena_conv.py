@@ -19,8 +19,6 @@ from hyena.ops.filters import Spectrum, Taps
 from hyena.ops.long_conv import check_backend, check_numbers, check_prepared
 from hyena.ops.native.calls import Short
 
-_Prepared = Taps | None
-
 
 def hyena_conv(
     streams: Float[Tensor, "B E L"],
@@ -29,13 +27,15 @@ def hyena_conv(
     h: Float[Tensor, "G K"] | Spectrum,
     skip: Float[Tensor, "D"] | None = None,
     *,
+    offset: Float[Tensor, "E"] | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "B D L"]:
     """q * (h conv (k * v) + skip * (k * v)), where (q, k, v) are the thirds of the streams after a short causal convolution.
 
     streams (B, 3 D, L), any strides; taps (3 D, S) and bias (3 D,) of the short convolution, `taps[:, 0]` meeting the present
-    token; h (G, K) or what `prepare` made of it, skip (D,) and backend as in `long_conv`. Half-precision streams are computed
-    in float32 throughout. (arXiv 2302.10866, definition 3.1 with N = 2.)
+    token; h (G, K) or what `prepare` made of it, skip (D,) and backend as in `long_conv`. offset (3 D,) is added to the streams
+    first: the bias of the projection that they come from, which is cheaper here. Half-precision streams are computed in float32
+    throughout. (arXiv 2302.10866, definition 3.1 with N = 2.)
 
     Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
     """
@@ -44,12 +44,12 @@ def hyena_conv(
     L = streams.shape[2]
     if isinstance(h, Spectrum):
         check_prepared(h, L, streams.dtype, backend)
-        return hyena_conv_op(streams, taps, bias, filters, skip, h.taps.spectrum, h.taps.n, h.backend, False)
+        return hyena_conv_op(streams, taps, bias, offset, filters, skip, h.taps.spectrum, h.taps.n, h.backend, False)
     check_backend(backend)
     needs_grad = torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (streams, taps, bias, filters, skip)
+        t is not None and t.requires_grad for t in (streams, taps, bias, offset, filters, skip)
     )
-    return hyena_conv_op(streams, taps, bias, filters[:, :L], skip, None, 0, backend, needs_grad)
+    return hyena_conv_op(streams, taps, bias, offset, filters[:, :L], skip, None, 0, backend, needs_grad)
 
 
 def _check(streams: Tensor, taps: Tensor, bias: Tensor, h: Tensor, skip: Tensor | None) -> None:
@@ -72,6 +72,7 @@ def hyena_conv_op(
     streams: Tensor,
     taps: Tensor,
     bias: Tensor,
+    offset: Tensor | None,
     h: Tensor,
     skip: Tensor | None,
     spectrum: Tensor | None,
@@ -81,13 +82,14 @@ def hyena_conv_op(
 ) -> Tensor:
     """The operator: shapes as in `hyena_conv`; spectrum and n are a prepared transform of h, or None and 0."""
     backend, prepared, dtype = _choice(streams, h, spectrum, n, backend, needs_grad)
+    if backend in kernel.KERNELS:
+        return kernel.forward(*_signals(streams, h, skip), prepared, backend, dtype, _shorts(taps, bias, offset, dtype))
     with torch.autocast(streams.device.type, enabled=False):
-        if backend in kernel.KERNELS:
-            post, pre, u = streams.chunk(3, dim=1)
-            return kernel.forward(u, h, skip, (pre, post), prepared, backend, dtype, _shorts(taps, bias, dtype))
-        q, k, v = depthwise(streams.to(dtype), taps.to(dtype), bias.to(dtype)).chunk(3, dim=1)
+        q, k, v = depthwise(_moved(streams, offset, dtype), taps.to(dtype), bias.to(dtype)).chunk(3, dim=1)
         filters = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), streams.shape[-1])
-        return chunked.forward(v, filters, skip, k, q, backend, dtype).to(streams.dtype)
+        # Laid out as the kernel lays it out, and as a graph expects it.
+        y = torch.empty_like(streams[:, : v.shape[1]])
+        return y.copy_(chunked.forward(v, filters, skip, k, q, backend, dtype))
 
 
 @torch.library.custom_op("hyena::hyena_conv_backward", mutates_args=())
@@ -96,6 +98,7 @@ def hyena_conv_backward_op(
     streams: Tensor,
     taps: Tensor,
     bias: Tensor,
+    offset: Tensor | None,
     h: Tensor,
     skip: Tensor | None,
     spectrum: Tensor | None,
@@ -103,70 +106,89 @@ def hyena_conv_backward_op(
     backend: str,
     needs: list[bool],
 ) -> list[Tensor]:
-    """Gradients for streams, taps, bias, h and skip; an empty tensor where `needs` says no."""
+    """Gradients for streams, taps, bias, offset, h and skip; an empty tensor where `needs` says no."""
     backend, prepared, dtype = _choice(streams, h, spectrum, n, backend, True)
-    inputs = (streams, taps, bias, h, skip)
+    inputs = (streams, taps, bias, offset, h, skip)
     # Those of the short convolution come together with the streams'.
-    wanted = [needs[3] and h is not None, needs[4] and skip is not None]
-    gh, gskip = (gated.room(t, True, dtype) if t is not None and w else None for t, w in zip((h, skip), wanted, strict=True))
-    gstreams, gtaps, gbias = torch.empty_like(streams), *(gated.room(t, True, dtype) for t in (taps, bias))
-    with torch.autocast(streams.device.type, enabled=False):
-        if backend in kernel.KERNELS:
-            post, pre, u = streams.chunk(3, dim=1)
-            gpost, gpre, gu = gstreams.chunk(3, dim=1)
-            parts: list[Tensor | None] = [part for pair in zip(gtaps.chunk(3), gbias.chunk(3), strict=True) for part in pair]
-            gshorts = [*parts[4:6], *parts[2:4], *parts[0:2]]
-            grads: list[Tensor | None] = [gu, gh, gskip, gpre, gpost]
-            shorts = _shorts(taps, bias, dtype)
-            kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads, shorts, gshorts)
-        else:
-            _torch_backward(gy, streams, taps, bias, h, skip, prepared, backend, dtype, (gstreams, gtaps, gbias, gh, gskip))
+    wanted = (True, True, True, True, needs[4], needs[5])
+    grads = [
+        None if t is None or not want else gated.room(t, t is not streams, dtype)
+        for t, want in zip(inputs, wanted, strict=True)
+    ]
+    if backend in kernel.KERNELS:
+        gstreams, *gshorts, gh, gskip = grads
+        assert gstreams is not None
+        gpost, gpre, gu = gstreams.chunk(3, dim=1)
+        flat = [g for each in _by_signal(gshorts) for g in each]
+        kernel.backward(gy, *_signals(streams, h, skip), prepared, backend, dtype, [gu, gh, gskip, gpre, gpost],
+                        _shorts(taps, bias, offset, dtype), flat)  # fmt: skip
+    else:
+        with torch.autocast(streams.device.type, enabled=False):
+            _torch_backward(gy, inputs, prepared, backend, dtype, grads)
     return [
         streams.new_empty(0) if g is None or t is None or not need else g.to(t.dtype)
-        for g, t, need in zip((gstreams, gtaps, gbias, gh, gskip), inputs, needs, strict=True)
+        for g, t, need in zip(grads, inputs, needs, strict=True)
     ]
 
 
 def _choice(
     streams: Tensor, h: Tensor, spectrum: Tensor | None, n: int, backend: str, needs_grad: bool
-) -> tuple[str, _Prepared, torch.dtype]:
+) -> tuple[str, Taps | None, torch.dtype]:
     """The backend that runs, what was prepared for it, and the dtype of the computation."""
     backend = gated.chosen(streams[:, : streams.shape[1] // 3], h, backend, True, needs_grad)
     return backend, None if spectrum is None else Taps(h, spectrum, n), gated.compute_dtype(streams, h)
 
 
-def _shorts(taps: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Short, Short, Short]:
-    """The short convolutions of u, pre and post: the last, the middle and the first third."""
-    q, k, v = (
-        Short(t, b) for t, b in zip(taps.to(dtype).contiguous().chunk(3), bias.to(dtype).contiguous().chunk(3), strict=True)
-    )
-    return v, k, q
+def _signals(streams: Tensor, h: Tensor, skip: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, Tensor]]:
+    """What the kernel takes first: u, h, skip, and the gates pre and post."""
+    post, pre, u = streams.chunk(3, dim=1)
+    return u, h, skip, (pre, post)
+
+
+def _by_signal(each: list[Tensor | None]) -> list[list[Tensor | None]]:
+    """Tensors over all 3 D channels -> their parts for u, for pre and for post: the last, the middle and the first third."""
+    thirds = [[None] * 3 if t is None else list(t.chunk(3)) for t in each]
+    return [[t[third] for t in thirds] for third in (2, 1, 0)]
+
+
+def _shorts(taps: Tensor, bias: Tensor, offset: Tensor | None, dtype: torch.dtype) -> tuple[Short, Short, Short]:
+    """The short convolutions of u, pre and post."""
+    u, pre, post = _by_signal([None if t is None else t.to(dtype).contiguous() for t in (taps, bias, offset)])
+    return _short(*u), _short(*pre), _short(*post)
+
+
+def _short(taps: Tensor | None, bias: Tensor | None, offset: Tensor | None) -> Short:
+    assert taps is not None
+    return Short(taps, bias, offset)
+
+
+def _moved(streams: Tensor, offset: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The streams in the dtype of the computation, plus their offset."""
+    x = streams.to(dtype)
+    return (x if offset is None else x + offset.to(dtype)[:, None]).contiguous()
 
 
 def _torch_backward(
     gy: Tensor,
-    streams: Tensor,
-    taps: Tensor,
-    bias: Tensor,
-    h: Tensor,
-    skip: Tensor | None,
-    prepared: _Prepared,
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None],
+    prepared: Taps | None,
     backend: str,
     dtype: torch.dtype,
-    grads: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
+    grads: list[Tensor | None],
 ) -> None:
     """The same by PyTorch, the short convolution computed again."""
-    gstreams, gtaps, gbias, gh, gskip = grads
-    x, short = streams.to(dtype).contiguous(), Taps(taps.to(dtype))
+    streams, taps, bias, offset, h, skip = inputs
+    x, short = _moved(streams, offset, dtype), Taps(taps.to(dtype))
     q, k, v = depthwise(x, short.h, bias.to(dtype)).chunk(3, dim=1)
     gshort = torch.empty_like(x)
     gq, gk, gv = gshort.chunk(3, dim=1)
     filters = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), streams.shape[-1])
-    chunked.backward(gy.to(dtype), v, filters, skip, k, q, backend, dtype, [gv, gh, gskip, gk, gq])
+    chunked.backward(gy.to(dtype), v, filters, skip, k, q, backend, dtype, [gv, grads[4], grads[5], gk, gq])
     _, gx, gt = direct.backward(x, short, gshort, (False, True, True))
-    for into, gradient in zip((gstreams, gtaps, gbias), (gx, gt, gshort.sum((0, 2))), strict=True):
-        assert gradient is not None
-        into.copy_(gradient)
+    assert gx is not None
+    for into, gradient in zip(grads[:4], (gx, gt, gshort.sum((0, 2)), gx.sum((0, 2))), strict=True):
+        if into is not None and gradient is not None:
+            into.copy_(gradient)
 
 
 @hyena_conv_op.register_fake
@@ -175,22 +197,22 @@ def _(streams: Tensor, *_: object) -> Tensor:
 
 
 @hyena_conv_backward_op.register_fake
-def _(gy: Tensor, streams: Tensor, taps: Tensor, bias: Tensor, h: Tensor, skip: Tensor | None, *rest: Any) -> list[Tensor]:
+def _(gy: Tensor, streams: Tensor, *rest: Any) -> list[Tensor]:
+    *others, _, _, _, needs = rest
     made = [
         torch.empty_like(streams),
-        *(t if t is None else torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (taps, bias, h, skip)),
+        *(None if t is None else torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in others),
     ]
-    return [streams.new_empty(0) if t is None or not need else t for t, need in zip(made, rest[-1], strict=True)]
+    return [streams.new_empty(0) if t is None or not need else t for t, need in zip(made, needs, strict=True)]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    streams, taps, bias, h, skip, spectrum, n, backend, _ = inputs
-    ctx.save_for_backward(streams, taps, bias, h, skip, spectrum)
-    ctx.n, ctx.backend = n, backend
+    *tensors, ctx.n, ctx.backend, _ = inputs
+    ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-    needs = list(ctx.needs_input_grad[:5])
+    needs = list(ctx.needs_input_grad[:6])
     grads = hyena_conv_backward_op(gy, *ctx.saved_tensors, ctx.n, ctx.backend, needs)
     return *(g if need else None for g, need in zip(grads, needs, strict=True)), None, None, None, None
 

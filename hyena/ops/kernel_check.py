@@ -24,13 +24,14 @@ def mismatch() -> str | None:
     """What the kernel gets wrong, in words; None where all is right. Takes some milliseconds."""
     if native.library() is None:
         return "there is none"
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator("cpu").manual_seed(1)
     for dtype, (L, K, N), short in itertools.product(BOUND, _CASES, (False, True)):
 
         def normal(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
-            return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype)
+            # On the processor, whatever the default device of the caller is.
+            return torch.randn(*shape, dtype=torch.float64, generator=generator, device="cpu").to(dtype)
 
-        shorts = [normal(_D, _S), normal(_D)] * 3 if short else []
+        shorts = [normal(_D, _S), normal(_D), normal(_D)] * 3 if short else []
         inputs = [*normal(3, _B, _D, L), normal(_G, K) / K**0.5, normal(_D), *shorts]
         gy = normal(_B, _D, L)
         found = _kernel(inputs, gy, calls.good_length(N, dtype) if N else 0)
@@ -45,7 +46,7 @@ def mismatch() -> str | None:
 def _kernel(inputs: list[Tensor], gy: Tensor, N: int) -> list[Tensor]:
     """The output and the gradients for all inputs: u, pre, post, h, skip and the short convolutions' taps and biases."""
     u, pre, post, h, skip, *flat = inputs
-    shorts = tuple(Short(*pair) for pair in zip(flat[::2], flat[1::2], strict=True))
+    shorts = tuple(Short(*each) for each in zip(flat[::3], flat[1::3], flat[2::3], strict=True))
     x, f = Signals(u, pre, post, (shorts[0], shorts[1], shorts[2]) if shorts else None), Filter(h, None, N, skip)
     y, grads = torch.empty_like(gy), [torch.empty_like(t) for t in inputs]
     calls.forward(x, f, y, u.dtype)
@@ -56,18 +57,19 @@ def _kernel(inputs: list[Tensor], gy: Tensor, N: int) -> list[Tensor]:
 def _definition(inputs: list[Tensor], gy: Tensor) -> list[Tensor]:
     """The same, tap by tap in PyTorch."""
     raw, (h, skip), flat = inputs[:3], inputs[3:5], inputs[5:]
-    shorts = list(zip(flat[::2], flat[1::2], strict=True))
-    u, pre, post = [direct.depthwise(x, *s) for x, s in zip(raw, shorts, strict=True)] if shorts else raw
+    shorts = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+    moved = [x + s[2][:, None] for x, s in zip(raw, shorts, strict=True)] if shorts else raw
+    u, pre, post = [direct.depthwise(x, *s[:2]) for x, s in zip(moved, shorts, strict=True)] if shorts else raw
     taps, dtype = Taps(h), torch.float64
     y = chunked.forward(u, taps, skip, pre, post, "direct", dtype)
     gu, gpre, gpost = (torch.empty_like(u) for _ in range(3))
     gh, gskip = torch.zeros_like(h), torch.zeros_like(skip)
     chunked.backward(gy, u, taps, skip, pre, post, "direct", dtype, [gu, gh, gskip, gpre, gpost])
     grads, gshorts = [gu, gpre, gpost], []
-    for i, (t, _) in enumerate(shorts):
-        _, gx, gt = direct.backward(raw[i], Taps(t), grads[i], (False, True, True))
+    for i, (t, _, _) in enumerate(shorts):
+        _, gx, gt = direct.backward(moved[i], Taps(t), grads[i], (False, True, True))
         assert gx is not None
         assert gt is not None
-        gshorts += [gt, grads[i].sum((0, 2))]
+        gshorts += [gt, grads[i].sum((0, 2)), gx.sum((0, 2))]
         grads[i] = gx
     return [y, *grads, gh, gskip, *gshorts]

@@ -25,7 +25,7 @@ class _Tensor(ctypes.Structure):
 
 
 class _Short(ctypes.Structure):
-    _fields_ = (("taps", _POINTER), ("bias", _POINTER))
+    _fields_ = (("taps", _POINTER), ("bias", _POINTER), ("offset", _POINTER))
 
 
 class _Conv(ctypes.Structure):
@@ -41,15 +41,19 @@ class _Gradient(ctypes.Structure):
     _fields_ = (
         *((name, _Tensor) for name in ("gy", "gu", "gpre", "gpost")),
         *((name, _POINTER) for name in ("gh", "gskip")),
-        *((f"g{what}_{of}", _POINTER) for of in ("u", "pre", "post") for what in ("taps", "bias")),
+        *((f"g{what}_{of}", _POINTER) for of in ("u", "pre", "post") for what in ("taps", "bias", "offset")),
     )
 
 
 class Short(NamedTuple):
-    """A short convolution: taps (D, S) and bias (D,) or None, contiguous, in the dtype of the computation."""
+    """A short convolution: taps (D, S), bias (D,), and offset (D,) that is added to the signal first; None: none.
+
+    Contiguous, in the dtype of the computation.
+    """
 
     taps: Tensor
     bias: Tensor | None
+    offset: Tensor | None
 
 
 class Signals(NamedTuple):
@@ -113,12 +117,12 @@ def backward(
 ) -> None:
     """Gradients for gy (B, D, L) into what is given, None where not wanted.
 
-    signals: of u, pre, post (B, D, L); filters: of h (G, K) and skip (D,); shorts: of the short convolutions' taps and bias,
-    (D, S) and (D,), u's, pre's and post's. The last two contiguous and in dtype.
+    signals: of u, pre, post (B, D, L); filters: of h (G, K) and skip (D,); shorts: of the short convolutions' taps (D, S), bias
+    (D,) and offset (D,), u's, pre's and post's. The last two contiguous and in dtype.
     """
     conv = _conv(x, f)
     grads = [_tensor(t) for t in (gy, *signals)] + [_address(t) for t in (*filters, *shorts)]
-    grads += [None] * (12 - len(grads))
+    grads += [None] * (len(_Gradient._fields_) - len(grads))
     _done(_library().hyena_backward(ctypes.byref(conv), ctypes.byref(_Gradient(*grads)), dtype == torch.float64))
 
 
@@ -129,7 +133,7 @@ def _conv(x: Signals, f: Filter) -> _Conv:
     conv.spectrum, conv.skip = _address(f.spectrum), _address(f.skip)
     if x.shorts is not None:
         conv.S = x.shorts[0].taps.shape[1]
-        conv.short_u, conv.short_pre, conv.short_post = (_Short(_address(s.taps), _address(s.bias)) for s in x.shorts)
+        conv.short_u, conv.short_pre, conv.short_post = (_Short(*map(_address, s)) for s in x.shorts)
     return conv
 
 
