@@ -19,6 +19,9 @@ from hyena.ops.filters import Spectrum, Taps
 from hyena.ops.long_conv import check_backend, check_numbers, check_prepared
 from hyena.ops.native.calls import Short
 
+BLOCK = 64
+"""Channels that `projected_hyena_conv` takes at a time: the product is still wide, and a row of the buffer short."""
+
 
 def hyena_conv(
     streams: Float[Tensor, "B E L"],
@@ -40,7 +43,7 @@ def hyena_conv(
     Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
     """
     filters = h.h if isinstance(h, Spectrum) else h
-    _check(streams, taps, bias, filters, skip)
+    _check(streams, taps, bias, offset, filters, skip)
     L = streams.shape[2]
     if isinstance(h, Spectrum):
         check_prepared(h, L, streams.dtype, backend)
@@ -52,19 +55,58 @@ def hyena_conv(
     return hyena_conv_op(streams, taps, bias, offset, filters[:, :L], skip, None, 0, backend, needs_grad)
 
 
-def _check(streams: Tensor, taps: Tensor, bias: Tensor, h: Tensor, skip: Tensor | None) -> None:
+def _check(streams: Tensor, taps: Tensor, bias: Tensor, offset: Tensor | None, h: Tensor, skip: Tensor | None) -> None:
     """One clear line for whatever does not fit: past these the kernel would read what is not there."""
     fits = streams.ndim == 3 and taps.ndim == h.ndim == 2 and 0 not in (*streams.shape[1:], *taps.shape, *h.shape)
     if fits:
         (_, E, _), D = streams.shape, streams.shape[1] // 3
-        fits = E == 3 * D == len(taps) and bias.shape == (E,) and D % len(h) == 0 and (skip is None or skip.shape == (D,))
+        fits = E == 3 * D == len(taps) and D % len(h) == 0
+        fits &= all(t is None or t.shape == (n,) for t, n in ((bias, E), (offset, E), (skip, D)))
     if not fits:
-        shapes = ", ".join(str(tuple(t.shape)) for t in (streams, taps, bias, h, skip) if t is not None)
+        shapes = ", ".join("None" if t is None else str(tuple(t.shape)) for t in (streams, taps, bias, offset, h, skip))
         raise HyenaError(
-            "streams (B, 3 D, L), taps (3 D, S), bias (3 D,), h (G, K) with D % G == 0, and skip (D,) or None are needed, "
-            f"nothing empty but B, got {shapes}"
+            "streams (B, 3 D, L), taps (3 D, S), bias (3 D,), offset (3 D,) or None, h (G, K) with D % G == 0, and skip "
+            f"(D,) or None are needed, nothing empty but B, got {shapes}"
         )
-    check_numbers(streams=streams, taps=taps, bias=bias, h=h, skip=skip)
+    check_numbers(streams=streams, taps=taps, bias=bias, offset=offset, h=h, skip=skip)
+
+
+def projected_hyena_conv(
+    x: Float[Tensor, "B L C"],
+    weight: Float[Tensor, "E C"],
+    offset: Float[Tensor, "E"] | None,
+    taps: Float[Tensor, "E S"],
+    bias: Float[Tensor, "E"],
+    h: Float[Tensor, "D K"] | Spectrum,
+    skip: Float[Tensor, "D"] | None = None,
+    *,
+    block: int = BLOCK,
+) -> Float[Tensor, "B D L"]:
+    """`hyena_conv` of the streams weight x + offset, for inference: the 3 D streams never stand in memory together.
+
+    x (B, L, C) is projected, `block` channels of each stream at a time, into one buffer that stays. One filter a channel.
+    """
+    (B, L, C), D = x.shape, len(weight) // 3
+    rows, y = x.reshape(B * L, C), x.new_empty(D, B, L).transpose(0, 1)
+    room = x.new_empty(B * L * 3 * min(block, D))
+    for c in range(0, D, block):
+        some = slice(c, min(c + block, D))
+        thirds = [slice(i * D + some.start, i * D + some.stop) for i in range(3)]
+
+        def those(t: Tensor, thirds: list[slice] = thirds) -> Tensor:
+            return torch.cat([t[third] for third in thirds])
+
+        part = those(weight)
+        streams = torch.mm(rows, part.T, out=room[: B * L * len(part)].view(B * L, len(part)))
+        y[:, some] = hyena_conv(
+            streams.view(B, L, len(part)).transpose(1, 2),
+            those(taps),
+            those(bias),
+            h.groups(some) if isinstance(h, Spectrum) else h[some],
+            None if skip is None else skip[some],
+            offset=None if offset is None else those(offset),
+        )
+    return y
 
 
 @torch.library.custom_op("hyena::hyena_conv", mutates_args=())
@@ -122,7 +164,7 @@ def hyena_conv_backward_op(
         flat = [g for each in _by_signal(gshorts) for g in each]
         kernel.backward(gy, *_signals(streams, h, skip), prepared, backend, dtype, [gu, gh, gskip, gpre, gpost],
                         _shorts(taps, bias, offset, dtype), flat)  # fmt: skip
-    else:
+    elif len(streams):  # PyTorch has no gradient for taps that no sequence meets: it is zero, as made
         with torch.autocast(streams.device.type, enabled=False):
             _torch_backward(gy, inputs, prepared, backend, dtype, grads)
     return [
