@@ -16,6 +16,8 @@ from hyena.ops.native import calls
 from hyena.ops.native.calls import LONGEST, Filter, Short, Signals
 
 KERNELS = ("native", "fir")
+ALIGNMENT = 64
+"""Bytes of the largest register."""
 BLOCK = 256
 """Points of a block at least: a shorter transform costs no less a point."""
 WHOLE = 16
@@ -57,6 +59,7 @@ def transform(h: Tensor, length: int, backend: str) -> Taps:
     h = h[:, :length]
     if backend == "fir":
         return Taps(h)
+    _check_size(h.shape[1], h.shape[1])
     N = calls.good_length(points(length, h.shape[1], gradient=False), h.dtype)
     return Taps(h, calls.spectrum(h, N), N)
 
@@ -72,9 +75,10 @@ def forward(
     shorts: tuple[Short, Short, Short] | None = None,
 ) -> Tensor:
     """y (B, D, L) in u's dtype; gates: pre and post; shorts: the short convolutions that u, pre and post pass first."""
+    f = _filter(u, h, skip, prepared, backend, dtype, gradient=False)
     y = torch.empty_like(u)
     if u.shape[0]:
-        calls.forward(Signals(u, *gates, shorts), _filter(u, h, skip, prepared, backend, dtype, gradient=False), y, dtype)
+        calls.forward(Signals(u, *gates, shorts), f, y, dtype)
     return y
 
 
@@ -112,14 +116,25 @@ def _filter(
     """What the kernel takes of a filter."""
     _require()
     L = u.shape[-1]
-    if max(L, h.shape[1]) > LONGEST:
-        raise HyenaError(f"the sequence has {L} tokens and the filter {h.shape[1]} taps: the kernel takes up to {LONGEST}")
+    _check_size(L, h.shape[1])
     skip = None if skip is None else skip.to(dtype).contiguous()
     if backend == "fir":
         return Filter(h, None, 0, skip)
-    if prepared is not None and prepared.spectrum is not None and prepared.spectrum.dtype == dtype:
+    if prepared is not None and _fits(prepared, dtype):
         return Filter(h, prepared.spectrum, prepared.n, skip)
     return Filter(h, None, calls.good_length(points(L, h.shape[1], gradient), dtype), skip)
+
+
+def _check_size(L: int, K: int) -> None:
+    """One clear line for what is too long; where it is computed, memory is not yet asked for."""
+    if max(L, K) > LONGEST:
+        raise HyenaError(f"the sequence has {L} tokens and the filter {K} taps: the kernel takes up to {LONGEST}")
+
+
+def _fits(prepared: Taps, dtype: torch.dtype) -> bool:
+    """Whether the kernel can read a spectrum where it lies: registers are loaded from it, at addresses that they divide."""
+    s = prepared.spectrum
+    return s is not None and s.dtype == dtype and s.is_contiguous() and s.data_ptr() % ALIGNMENT == 0
 
 
 def _require() -> None:
