@@ -142,12 +142,12 @@ struct Tables {
     }
 };
 
-// The shortest length of at least n points that the transform has: W x {1, 3, 5} x a power of two of at least W.
+// The shortest length of at least n points that the transform has: W x {1, 3, 5} x a power of two of at least W and LEAF.
 template <class T>
 inline i64 good_length(i64 n) {
     i64 best = 0;
     for (int odd : {1, 3, 5}) {
-        i64 length = i64(W<T>) * W<T> * odd;
+        i64 length = i64(W<T>) * (W<T> < LEAF ? LEAF : W<T>) * odd;
         while (length < n) length *= 2;
         if (best == 0 || length < best) best = length;
     }
