@@ -64,6 +64,10 @@ class ImplicitFilter(Float32Module):
         self.register_buffer("decay", torch.linspace(slow, fast, groups) if config.window == "exponential" else None)
         self._cached: _Kept | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        """A copied or pickled module keeps nothing: the order of a kernel's spectrum is that of one machine's registers."""
+        return {**vars(self), "_cached": None}
+
     def used(self, length: int) -> int:
         """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
         if length <= self.max_length or self.beyond == "extend":

@@ -1,6 +1,7 @@
 """The implicit filter against its formula in plain numpy; past its grid, on another grid, and its cache."""
 
 import copy
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch.testing import assert_close
 
 from hyena.configs.mixers import Beyond, ImplicitFilterConfig
 from hyena.modules.filters import ImplicitFilter, positions
+from hyena.ops import Spectrum, long_conv
 from tests import tolerances
-from tests.helpers import refused
+from tests.helpers import loudness, refused
 
 G, MAX_LENGTH = 6, 33
 CONFIGS = {
@@ -457,3 +459,105 @@ def test_the_cache_is_not_saved():
     with torch.no_grad():
         filter(20)
     assert set(filter.state_dict()) == names
+
+
+# --- prepared filters -------------------------------------------------------------------------------------------------------
+
+CHANNELS = 2 * G
+
+
+def through(filter: ImplicitFilter, length: int) -> Tensor:
+    """A signal of that length after the prepared filter."""
+    u = torch.linspace(-1, 1, CHANNELS * length, dtype=torch.float64).view(1, CHANNELS, length).to(filter.t.dtype)
+    return long_conv(u, filter.prepared(length, CHANNELS))
+
+
+def afresh(filter: ImplicitFilter, length: int) -> Tensor:
+    """The same with taps that are computed here and now."""
+    u = torch.linspace(-1, 1, CHANNELS * length, dtype=torch.float64).view(1, CHANNELS, length).to(filter.t.dtype)
+    return long_conv(u, filter._taps(filter.used(length)), backend="direct")
+
+
+def test_a_prepared_filter_is_kept_in_evaluation_without_gradients(monkeypatch: pytest.MonkeyPatch):
+    filter = make(max_length=1000)
+    lengths = computed(filter, monkeypatch)
+    with torch.no_grad():
+        first = filter.prepared(500, CHANNELS)
+        assert isinstance(first, Spectrum)
+        assert filter.prepared(500, CHANNELS) is first
+        assert filter.prepared(499, CHANNELS) is first  # of the same rounded-up length
+        assert first.length >= 500
+    assert len(lengths) == 1
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("grad", [True, False], ids=["gradients", "no gradients"])
+def test_a_filter_is_prepared_nowhere_else(training: bool, grad: bool):
+    filter = make().train(training)
+    with torch.set_grad_enabled(grad):
+        found = filter.prepared(20, CHANNELS)
+    if not training and not grad:
+        assert isinstance(found, Spectrum)
+    else:
+        assert isinstance(found, Tensor)
+        assert found.requires_grad == grad
+        assert filter._cached is None
+        assert_close(found, filter._taps(20), **tolerances.FLOAT64)
+
+
+@pytest.mark.parametrize("beyond", ["error", "truncate", "extend"])
+def test_a_filter_is_prepared_for_any_length_after_any_other(beyond: Beyond):
+    filter = make(beyond=beyond, max_length=700)
+    lengths = [10, 64, 65, 3, 500, 499, 512, 513, 700, 1]
+    lengths += [] if beyond == "error" else [701, 2000, 700, 1999]
+    with torch.no_grad():
+        for L in lengths:
+            y, wanted = through(filter, L), afresh(filter, L)
+            assert_close(y, wanted, rtol=0, atol=1e-12 * loudness(wanted))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_always_seen_by_a_prepared_filter(change: str):
+    filter = make()
+    filter.z[0] += 1e-9
+    with torch.no_grad():
+        before = filter.prepared(20, CHANNELS)
+        kept = through(filter, 20)
+        assert filter.prepared(20, CHANNELS) is before
+        CHANGES[change](filter)
+        assert filter.prepared(20, CHANNELS) is not before
+        after, wanted = through(filter, 20), afresh(filter, 20)
+    assert after.dtype == wanted.dtype
+    assert_close(after, wanted, rtol=0, atol=1e-5 if after.dtype == torch.float32 else 1e-12)
+    assert after.dtype != kept.dtype or not torch.equal(after, kept)
+
+
+def test_back_and_forth_between_training_and_evaluation_nothing_is_stale():
+    filter = make()
+    for _ in range(3):
+        filter.eval()
+        with torch.no_grad():
+            assert_close(through(filter, 30), afresh(filter, 30), **tolerances.FLOAT64)
+        filter.train()
+        step(filter)
+
+
+def test_a_copy_has_a_prepared_filter_of_its_own():
+    filter = make()
+    with torch.no_grad():
+        before = through(filter, 20)
+        other = copy.deepcopy(filter)
+        add_(other.out.weight)
+        assert not torch.equal(through(other, 20), before)
+        assert torch.equal(through(filter, 20), before)
+
+
+def test_a_pickled_filter_takes_nothing_prepared_along():
+    # A spectrum lies in the order of the registers of the machine that made it: on another one it would be another filter.
+    filter = make()
+    with torch.no_grad():
+        before = through(filter, 20)
+        for other in (pickle.loads(pickle.dumps(filter)), copy.deepcopy(filter)):
+            assert other._cached is None
+            assert torch.equal(through(other, 20), before)
+        assert filter._cached is not None
