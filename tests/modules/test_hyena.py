@@ -81,6 +81,48 @@ def test_an_extended_filter_goes_on():
     assert_close(m(x), recurrence(m, x, taps), **tolerances.FLOAT64)
 
 
+@pytest.mark.parametrize("order", [2, 3])
+def test_the_streams_are_the_projection_after_the_short_convolution(order: int):
+    m, x = mixer(HyenaConfig(order=order, short_taps=4)), signal(L=20)
+    wanted = oracle(m.in_proj(x).mT, m.short_conv.taps) + m.short_conv.bias[:, None]
+    assert wanted.shape == (2, (order + 1) * m.width, 20)
+    assert_close(m.streams(x), wanted, **tolerances.FLOAT64)
+
+
+def test_the_streams_are_what_the_operator_sees():
+    m, x = mixer(HyenaConfig()), signal(L=20)
+    q, k, v = m.streams(x).chunk(3, dim=1)
+    y = oracle(v, m.filter(20), m.skip, pre=k, post=q)
+    assert_close(m(x), m.out_proj(y.mT), **tolerances.FLOAT64)
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["gradients", "no gradients"])
+@pytest.mark.parametrize("name", ["order 2", "no skip", "many short taps"])
+def test_the_one_operator_is_the_recurrence_of_many(name: str, grad: bool):
+    m, x = mixer(CONFIGS[name]), signal(L=50)
+    with torch.set_grad_enabled(grad):
+        for _ in range(2):  # the second time the filter is found prepared
+            assert_close(m._fused(x), m._recurrence(x), **tolerances.FLOAT64)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_no_sequence_has_an_empty_result(order: int):
+    m, x = mixer(HyenaConfig(order=order)), signal(B=0, L=20).requires_grad_()
+    y = m(x)
+    assert y.shape == (0, 20, m.width)
+    y.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in m.parameters())
+
+
+def test_a_changed_filter_is_seen_by_the_mixer():
+    m, x = mixer(HyenaConfig()), signal(L=50)
+    with torch.no_grad():
+        m(x)
+        for change in (lambda: m.filter.out.weight.data.mul_(2), lambda: m.load_state_dict(mixer(HyenaConfig()).state_dict())):
+            change()
+            assert_close(m(x), recurrence(m, x, m.filter._taps(50)), **tolerances.FLOAT64)
+
+
 def test_the_skip_starts_at_random_and_the_scales_at_one():
     wide = build(HyenaConfig(order=3, order_scale=True), 4000, 4, "error")
     assert wide.skip.shape == (8000,)
