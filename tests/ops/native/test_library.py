@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hyena.ops import native
+from hyena.ops import kernel, native
 from hyena.ops.native.library import Kernels, source_digest
 from tests.helpers import refused
 from tests.house.sources import ROOT
@@ -45,6 +45,12 @@ def make(built: Path, tmp_path: Path) -> Make:
         return Kernels(tmp_path / "lib", source)
 
     return kernels
+
+
+def test_the_library_in_use_has_not_been_switched_off():
+    # Where there is no kernel its tests are skipped; one that is wrong must not be passed over in the same way.
+    kernel.available()
+    assert not native.status().reason.startswith("disabled")
 
 
 def test_the_best_library_for_this_processor_is_used(built: Path):
