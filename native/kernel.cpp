@@ -174,6 +174,9 @@ EXPORT int hyena_cpu_level(void) {
 #endif
 }
 
+// Huge pages for fresh memory, where the system has them.
+EXPORT void hyena_advise(void* p, int64_t bytes) { hyena::advise(p, size_t(bytes)); }
+
 // Points of the shortest transform of at least n points; `wide` for float64.
 EXPORT int64_t hyena_good_length(int64_t n, int wide) {
     return wide ? hyena::good_length<double>(n) : hyena::good_length<float>(n);

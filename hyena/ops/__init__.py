@@ -10,6 +10,7 @@ from hyena.ops.filters import Spectrum
 from hyena.ops.hyena_conv import hyena_conv
 from hyena.ops.long_conv import long_conv, prepare
 from hyena.ops.plan import Plan, plan
+from hyena.ops.projected import projected_hyena_conv
 from hyena.ops.window import windowed
 
-__all__ = ["Costs", "Plan", "Spectrum", "hyena_conv", "long_conv", "plan", "prepare", "windowed"]
+__all__ = ["Costs", "Plan", "Spectrum", "hyena_conv", "long_conv", "plan", "prepare", "projected_hyena_conv", "windowed"]

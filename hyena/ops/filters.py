@@ -26,6 +26,10 @@ class Spectrum:
     length: int
     backend: str
 
+    def groups(self, some: slice) -> "Spectrum":
+        """The same for some of the groups."""
+        return Spectrum(self.taps.groups(some), self.length, self.backend)
+
     @property
     def h(self) -> Tensor:
         """The taps (G, K)."""

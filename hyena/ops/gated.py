@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hyena.ops import chunked, kernel
 from hyena.ops.filters import Taps
+from hyena.ops.native.calls import fresh
 from hyena.ops.plan import plan
 
 BACKENDS = (*chunked.BACKENDS, *kernel.KERNELS)
@@ -101,7 +102,7 @@ def room(t: Tensor, summed: bool, dtype: torch.dtype) -> Tensor:
 
     A leaf's gradient has the leaf's dtype in the end; sums are formed in the computation's.
     """
-    return torch.zeros(t.shape, dtype=dtype, device=t.device) if summed else torch.empty_like(t)
+    return torch.zeros(t.shape, dtype=dtype, device=t.device) if summed else fresh(torch.empty_like(t))
 
 
 @long_conv_op.register_fake

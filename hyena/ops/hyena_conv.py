@@ -19,9 +19,6 @@ from hyena.ops.filters import Spectrum, Taps
 from hyena.ops.long_conv import check_backend, check_numbers, check_prepared
 from hyena.ops.native.calls import Short
 
-BLOCK = 64
-"""Channels that `projected_hyena_conv` takes at a time: the product is still wide, and a row of the buffer short."""
-
 
 def hyena_conv(
     streams: Float[Tensor, "B E L"],
@@ -71,44 +68,6 @@ def _check(streams: Tensor, taps: Tensor, bias: Tensor, offset: Tensor | None, h
     check_numbers(streams=streams, taps=taps, bias=bias, offset=offset, h=h, skip=skip)
 
 
-def projected_hyena_conv(
-    x: Float[Tensor, "B L C"],
-    weight: Float[Tensor, "E C"],
-    offset: Float[Tensor, "E"] | None,
-    taps: Float[Tensor, "E S"],
-    bias: Float[Tensor, "E"],
-    h: Float[Tensor, "D K"] | Spectrum,
-    skip: Float[Tensor, "D"] | None = None,
-    *,
-    block: int = BLOCK,
-) -> Float[Tensor, "B D L"]:
-    """`hyena_conv` of the streams weight x + offset, for inference: the 3 D streams never stand in memory together.
-
-    x (B, L, C) is projected, `block` channels of each stream at a time, into one buffer that stays. One filter a channel.
-    """
-    (B, L, C), D = x.shape, len(weight) // 3
-    rows, y = x.reshape(B * L, C), x.new_empty(D, B, L).transpose(0, 1)
-    room = x.new_empty(B * L * 3 * min(block, D))
-    for c in range(0, D, block):
-        some = slice(c, min(c + block, D))
-        thirds = [slice(i * D + some.start, i * D + some.stop) for i in range(3)]
-
-        def those(t: Tensor, thirds: list[slice] = thirds) -> Tensor:
-            return torch.cat([t[third] for third in thirds])
-
-        part = those(weight)
-        streams = torch.mm(rows, part.T, out=room[: B * L * len(part)].view(B * L, len(part)))
-        y[:, some] = hyena_conv(
-            streams.view(B, L, len(part)).transpose(1, 2),
-            those(taps),
-            those(bias),
-            h.groups(some) if isinstance(h, Spectrum) else h[some],
-            None if skip is None else skip[some],
-            offset=None if offset is None else those(offset),
-        )
-    return y
-
-
 @torch.library.custom_op("hyena::hyena_conv", mutates_args=())
 def hyena_conv_op(
     streams: Tensor,
@@ -123,15 +82,34 @@ def hyena_conv_op(
     needs_grad: bool,
 ) -> Tensor:
     """The operator: shapes as in `hyena_conv`; spectrum and n are a prepared transform of h, or None and 0."""
-    backend, prepared, dtype = _choice(streams, h, spectrum, n, backend, needs_grad)
+    choice = _choice(streams, h, spectrum, n, backend, needs_grad)
+    return convolved(streams, (taps, bias, offset), h, skip, *choice, out=rows_of(streams))
+
+
+def convolved(
+    streams: Tensor,
+    short: tuple[Tensor, Tensor, Tensor | None],
+    h: Tensor,
+    skip: Tensor | None,
+    backend: str,
+    prepared: Taps | None,
+    dtype: torch.dtype,
+    out: Tensor,
+) -> Tensor:
+    """`out` (B, D, L), any strides, filled; short: taps, bias and offset. Nothing is checked."""
     if backend in kernel.KERNELS:
-        return kernel.forward(*_signals(streams, h, skip), prepared, backend, dtype, _shorts(taps, bias, offset, dtype))
+        return kernel.forward(*_signals(streams, h, skip), prepared, backend, dtype, _shorts(*short, dtype), out)
+    taps, bias, offset = short
     with torch.autocast(streams.device.type, enabled=False):
         q, k, v = depthwise(_moved(streams, offset, dtype), taps.to(dtype), bias.to(dtype)).chunk(3, dim=1)
         filters = prepared or chunked.BACKENDS[backend].transform(h.to(dtype), streams.shape[-1])
-        # Laid out as the kernel lays it out, and as a graph expects it.
-        y = torch.empty_like(streams[:, : v.shape[1]])
-        return y.copy_(chunked.forward(v, filters, skip, k, q, backend, dtype))
+        return out.copy_(chunked.forward(v, filters, skip, k, q, backend, dtype))
+
+
+def rows_of(streams: Tensor) -> Tensor:
+    """Room for y (B, D, L), channel by channel: the next projection takes it for one matrix (D, B L) without a copy."""
+    B, E, L = streams.shape
+    return streams.new_empty(E // 3, B, L).transpose(0, 1)
 
 
 @torch.library.custom_op("hyena::hyena_conv_backward", mutates_args=())
@@ -235,7 +213,7 @@ def _torch_backward(
 
 @hyena_conv_op.register_fake
 def _(streams: Tensor, *_: object) -> Tensor:
-    return torch.empty_like(streams[:, : streams.shape[1] // 3])
+    return rows_of(streams)
 
 
 @hyena_conv_backward_op.register_fake

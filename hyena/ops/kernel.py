@@ -73,10 +73,14 @@ def forward(
     backend: str,
     dtype: torch.dtype,
     shorts: tuple[Short, Short, Short] | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """y (B, D, L) in u's dtype; gates: pre and post; shorts: the short convolutions that u, pre and post pass first."""
+    """y (B, D, L) in u's dtype, in `out` where that is given.
+
+    gates: pre and post; shorts: the short convolutions that u, pre and post pass first.
+    """
     f = _filter(u, h, skip, prepared, backend, dtype, gradient=False)
-    y = torch.empty_like(u)
+    y = calls.fresh(torch.empty_like(u) if out is None else out)
     if u.shape[0]:
         calls.forward(Signals(u, *gates, shorts), f, y, dtype)
     return y

@@ -16,6 +16,7 @@ from hyena.ops.native.library import library, status
 
 _I64, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+_LARGE = 2**22
 LONGEST = 2**30
 """Tokens of a row and points of a transform at most: indices of a transform's constants must stay exact."""
 
@@ -74,6 +75,13 @@ class Filter(NamedTuple):
     skip: Tensor | None
 
 
+def fresh(t: Tensor) -> Tensor:
+    """t itself, fresh from its allocation, with huge pages where it is large and the system has them."""
+    if t.nbytes >= _LARGE and t.device.type == "cpu" and library() is not None:
+        _library().hyena_advise(t.data_ptr(), t.nbytes)
+    return t
+
+
 def good_length(n: int, dtype: torch.dtype) -> int:
     """Points of the shortest transform of at least n points."""
     return int(_library().hyena_good_length(n, dtype == torch.float64))
@@ -82,7 +90,7 @@ def good_length(n: int, dtype: torch.dtype) -> int:
 def spectrum(h: Tensor, N: int) -> Tensor:
     """The transform of taps h (G, K), K <= N, in h's dtype: (G, 2 N) numbers in the kernel's own order, divided by N."""
     G, K = h.shape
-    out = h.new_empty(G, 2 * N)
+    out = fresh(h.new_empty(G, 2 * N))
     conv = _Conv(B=1, D=G, L=N, G=G, K=K, N=N, S=0, threads=torch.get_num_threads())
     conv.h = _tensor(h[None])
     _done(_library().hyena_spectrum(ctypes.byref(conv), _address(out), h.dtype == torch.float64))
@@ -92,7 +100,7 @@ def spectrum(h: Tensor, N: int) -> Tensor:
 def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float) -> Tensor:
     """raw (G, K) times (exp(-|decay| t) + shift), decay (G,) and t (K,), in their one dtype."""
     raw, decay, t = raw.contiguous(), decay.contiguous(), t.contiguous()
-    out = torch.empty_like(raw)
+    out = fresh(torch.empty_like(raw))
     addresses = (raw.data_ptr(), decay.data_ptr(), t.data_ptr())
     wide = raw.dtype == torch.float64
     _done(_library().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
@@ -158,6 +166,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     wide = ctypes.c_int
     library.hyena_good_length.restype = _I64
     library.hyena_good_length.argtypes = (_I64, wide)
+    library.hyena_advise.restype, library.hyena_advise.argtypes = None, (_POINTER, _I64)
     library.hyena_spectrum.argtypes = (ctypes.POINTER(_Conv), _POINTER, wide)
     library.hyena_window.argtypes = (*3 * (_POINTER,), _I64, _I64, ctypes.c_double, ctypes.c_int, _POINTER, wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
