@@ -1,6 +1,9 @@
 """The compiled kernel against the definition: every length of a transform, layout, number of threads; NaN; sizes."""
 
+import ctypes
 import itertools
+import mmap
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -398,6 +401,56 @@ def test_a_bad_gate_or_skip_spoils_its_own_numbers(backend: str):
     y = apply(given, backend)
     assert spoiled(y) == [[0, 1, 7], *([0, 2, t] for t in range(40))]
     assert torch.equal(y[0, 0], clean[0, 0])
+
+
+# --- fences -----------------------------------------------------------------------------------------------------------------
+
+
+def fenced(t: Tensor, at_the_end: bool) -> Tensor:
+    """The same numbers right before (or after) memory that ends the process where it is read."""
+    page = mmap.PAGESIZE
+    layout = sorted(range(t.ndim), key=t.stride, reverse=True)  # the order of the axes in memory is kept
+    inner = t.permute(layout)
+    if not inner.numel():
+        return t
+    size = inner.numel() * t.element_size()
+    room = -(-size // page) * page
+    whole = mmap.mmap(-1, room + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for fence in (start, start + page + room):
+        assert protect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) == 0
+    offset = page + (room - size if at_the_end else 0)
+    there = torch.frombuffer(whole, dtype=t.dtype, count=inner.numel(), offset=offset).view(inner.shape).copy_(inner)
+    return there.permute([layout.index(axis) for axis in range(t.ndim)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is protected in another way here")
+@pytest.mark.parametrize("at_the_end", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("backend", kernel.KERNELS)
+@pytest.mark.parametrize("layout", ["channels first", "channels last"])
+def test_nothing_beside_inputs_and_results_is_touched(
+    layout: str, backend: str, at_the_end: bool, monkeypatch: pytest.MonkeyPatch
+):
+    # Of what is read too far nothing shows in the results; here it would be a crash.
+    for name in ("empty_like", "zeros"):  # where results go
+        make = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *args, make=make, **options: fenced(make(*args, **options), at_the_end))
+    for dtype, (B, D, L, K, G) in itertools.product(
+        (torch.float32, torch.float64, torch.bfloat16),
+        [(1, 1, 1, 1, 1), (2, 24, 37, 37, 24), (1, 20, 70, 9, 10), (2, 3, 5, 5, 1), (1, 40, 129, 20, 40), (1, 2, 700, 30, 2)],
+    ):
+        given = Inputs(*(LAYOUTS[layout](t) if t.ndim == 3 else t for t in inputs(B, D, L, K, G, dtype)))
+        cotangent = LAYOUTS[layout](torch.randn(B, D, L).to(dtype))
+        there = Inputs(*(fenced(t, at_the_end) for t in given)).leaves()
+        y = apply(there, backend)
+        assert torch.equal(y, apply(given, backend))
+        gradients(y, there, fenced(cotangent, at_the_end))
+        streams = whole(B, D, L, K, G, dtype=dtype)
+        there = Whole(*(fenced(t, at_the_end) for t in streams)).leaves()
+        z = fused(there, backend)
+        assert torch.equal(z, fused(streams, backend))
+        gradients(z, there, fenced(cotangent, at_the_end))
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------------
