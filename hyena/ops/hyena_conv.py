@@ -83,6 +83,8 @@ def hyena_conv_op(
 ) -> Tensor:
     """The operator: shapes as in `hyena_conv`; spectrum and n are a prepared transform of h, or None and 0."""
     choice = _choice(streams, h, spectrum, n, backend, needs_grad)
+    if choice[0] in kernel.KERNELS:
+        kernel.check_size(streams.shape[-1], h.shape[1])  # before the result's memory is asked for
     return convolved(streams, (taps, bias, offset), h, skip, *choice, out=rows_of(streams))
 
 

@@ -59,7 +59,7 @@ def transform(h: Tensor, length: int, backend: str) -> Taps:
     h = h[:, :length]
     if backend == "fir":
         return Taps(h)
-    _check_size(h.shape[1], h.shape[1])
+    check_size(h.shape[1], h.shape[1])
     N = calls.good_length(points(length, h.shape[1], gradient=False), h.dtype)
     return Taps(h, calls.spectrum(h, N), N)
 
@@ -120,7 +120,7 @@ def _filter(
     """What the kernel takes of a filter."""
     _require()
     L = u.shape[-1]
-    _check_size(L, h.shape[1])
+    check_size(L, h.shape[1])
     skip = None if skip is None else skip.to(dtype).contiguous()
     if backend == "fir":
         return Filter(h, None, 0, skip)
@@ -129,7 +129,7 @@ def _filter(
     return Filter(h, None, calls.good_length(points(L, h.shape[1], gradient), dtype), skip)
 
 
-def _check_size(L: int, K: int) -> None:
+def check_size(L: int, K: int) -> None:
     """One clear line for what is too long; where it is computed, memory is not yet asked for."""
     if max(L, K) > LONGEST:
         raise HyenaError(f"the sequence has {L} tokens and the filter {K} taps: the kernel takes up to {LONGEST}")

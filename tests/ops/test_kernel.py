@@ -487,12 +487,13 @@ LONG = calls.LONGEST + 1
 @pytest.mark.parametrize("L", [LONG, 2**31, 2**40], ids="{} tokens".format)
 def test_an_absurd_length_is_refused_before_anything_is_allocated(L: int, backend: str, monkeypatch: pytest.MonkeyPatch):
     one = torch.zeros(())
-    monkeypatch.setattr(torch, "empty_like", lambda *_, **__: pytest.fail("it allocates"))
+    for where, name in ((torch, "empty_like"), (torch.Tensor, "new_empty"), (torch, "empty"), (torch, "zeros")):
+        monkeypatch.setattr(where, name, lambda *_, **__: pytest.fail("it allocates"))
     for u, h in ((one.expand(1, 1, L), one.expand(1, 4)), (one.expand(1, 1, L), one.expand(1, L))):
         with refused(L, calls.LONGEST):
             long_conv(u, h, backend=backend)
         with refused(L, calls.LONGEST):
-            hyena_conv(u.expand(1, 3, L), torch.ones(3, 2), torch.ones(3), h, backend=backend)
+            hyena_conv(u.expand(1, 3, L), one.expand(3, 2), one.expand(3), h, backend=backend)
 
 
 def test_an_absurd_filter_is_not_prepared():
