@@ -1,5 +1,6 @@
 // Short filters, tap by tap: y_t = bias + sum over k of h_k x_(t-k), its adjoint, and the gradient of the taps.
-// A row is a contiguous array of n numbers; nothing before or after it is read.
+// A row is a contiguous array of n numbers. Nothing before or after it is read, except where it is said to be padded: then K - 1
+// zeros stand before it (after it, for the adjoint), and its rim needs no care of its own.
 #pragma once
 #include "vec.h"
 
@@ -20,10 +21,10 @@ HOT void taps_tile(const T* x, const T* h, i64 K, T bias, T* y) {
 }
 
 template <class T, int STEP>
-static void taps_row(const T* x, i64 n, const T* h, i64 K, T bias, T* y) {
+static void taps_row(const T* x, i64 n, const T* h, i64 K, T bias, T* y, bool padded = false) {
     if (K > n) K = n;
     i64 t = 0, end = n;  // where all inputs exist
-    (STEP < 0 ? t : end) += STEP < 0 ? K - 1 : 1 - K;
+    if (!padded) (STEP < 0 ? t : end) += STEP < 0 ? K - 1 : 1 - K;
     auto edge = [&](i64 from, i64 to) {
         for (i64 s = from; s < to; s++) {
             i64 most = STEP < 0 ? s + 1 : n - s;
@@ -40,13 +41,13 @@ static void taps_row(const T* x, i64 n, const T* h, i64 K, T bias, T* y) {
 
 // y = bias + h conv x
 template <class T>
-static void convolve_taps(const T* x, i64 n, const T* h, i64 K, T bias, T* y) {
-    taps_row<T, -1>(x, n, h, K, bias, y);
+static void convolve_taps(const T* x, i64 n, const T* h, i64 K, T bias, T* y, bool padded = false) {
+    taps_row<T, -1>(x, n, h, K, bias, y, padded);
 }
 // y_t = sum over k of h_k x_(t+k)
 template <class T>
-static void correlate_taps(const T* x, i64 n, const T* h, i64 K, T* y) {
-    taps_row<T, 1>(x, n, h, K, T(0), y);
+static void correlate_taps(const T* x, i64 n, const T* h, i64 K, T* y, bool padded = false) {
+    taps_row<T, 1>(x, n, h, K, T(0), y, padded);
 }
 
 // sum += sum over t of g_t x_(t-k), for k below K

@@ -46,7 +46,7 @@ class Worker {
         if (M_)
             transform_ = std::make_unique<Transform<T>>(tables, c.L, g != nullptr);
         else
-            direct_ = std::make_unique<Direct<T>>(c.L, g != nullptr);
+            direct_ = std::make_unique<Direct<T>>(c.L, c.K, g != nullptr);
         if (M_ && !c.spectrum) spectra_.resize(size_t(s.filters * M_));
         if (!M_ || !c.spectrum) taps_.resize(size_t(s.filters * c.K));
         for (int i = 0; i < 3; i++)

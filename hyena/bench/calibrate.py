@@ -1,30 +1,43 @@
-"""Measure this machine's table of costs for `plan`: every backend on one thread over a few shapes, a minute or two.
+"""Measure this machine's table of costs for `plan`: every backend on one thread over a few shapes, about a minute.
 
 A cost is fitted where it dominates: calls on a row of nothing, taps by the difference of two filters, transforms length by
-length. Shapes lie apart from those that `benchmarks/costs.py` judges the choices on.
+length. All measurements take turns, round after round, so that a drifting machine hits all costs alike. The shapes are none of
+those that `benchmarks/costs.py` judges the choices on.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from hyena.bench.ops import time_backends
-from hyena.bench.rivals import Shape
+from hyena.bench.rivals import Shape, operands, sampler_of, with_backend
+from hyena.bench.timing import Samples, interleave
 from hyena.ops import kernel
 from hyena.ops.costs import CPU, Costs, Curve
 from hyena.ops.plan import conv_rows
 
-_POINTS = 2**19
-"""Numbers of a row's worth of work: some milliseconds."""
-_NATIVE, _FFT = (6, 8, 10, 12, 14, 16, 18, 20), (7, 10, 13, 16, 19, 21)
+_POINTS = 2**16
+"""Numbers of a signal: what a filter tap by tap and a transform work on must lie in the same cache."""
+_LEAST_TAP = 0.01
+"""Nanoseconds: no processor that this runs on is faster, so a smaller difference is noise."""
+_LENGTHS = {"native": (6, 8, 10, 12, 14, 16, 18, 20), "fft": (7, 9, 11, 13, 15, 17, 19, 21)}
 """log2 of the transforms' points that are measured."""
+_NOTHING, _BLOCKS = Shape(1, 1, 8, 2, 1), Shape(1, 4, 16384, 16, 4)
+_ROWS = Shape(1, 2048, 16, 4, 2048)
+_FEW, _MANY = {"direct": 3, "fir": 4}, {"direct": 72, "fir": 72}
+_ROUNDS, _STEP = 9, 3
 
 Report = Callable[[int, int], None]
+
+
+class Case(NamedTuple):
+    """One measurement."""
+
+    backend: str
+    shape: Shape
+    gradient: bool = False
 
 
 @contextmanager
@@ -39,69 +52,84 @@ def _one_thread() -> Iterator[None]:
 
 
 def calibrate(report: Report | None = None) -> Costs:
-    """The costs of this machine; what is not available here keeps the shipped figure. report(done, total) counts steps."""
-    steps: list[Callable[[Costs], dict[str, Any]]] = [_calls]
-    steps += [partial(step, gradient=g) for step in (_direct, _fft) for g in (False, True)]
-    if kernel.available():
-        steps += [partial(step, gradient=g) for step in (_fir, _native) for g in (False, True)]
-    costs = CPU
+    """The costs of this machine; what is not available here keeps the shipped figure. report(done, total) counts rounds."""
     with _one_thread():
-        for i, step in enumerate(steps):
-            costs = replace(costs, **step(costs))
+        samplers = {
+            str(i): sampler_of(with_backend(operands(case.shape, case.gradient), case.backend), case.gradient)
+            for i, case in enumerate(_cases())
+        }
+        all_rounds = Samples()
+        for done in range(0, _ROUNDS, _STEP):
+            all_rounds.rounds += interleave(samplers, rounds=_STEP, seconds=math.inf).rounds
             if report is not None:
-                report(i + 1, len(steps))
-    return costs
+                report(done + _STEP, _ROUNDS)
+    times = {case: all_rounds.seconds(str(i)).median * 1e9 for i, case in enumerate(_cases())}
+    return fit(times)
 
 
-def _time(backend: str, shape: Shape, gradient: bool) -> float:
-    """Nanoseconds: the lower quartile, since what else runs on a machine only ever adds."""
-    return time_backends(shape, (backend,), gradient, rounds=7, seconds=0.4).seconds(backend).lower * 1e9
+def _cases() -> list[Case]:
+    """Everything that is measured, in a fixed order."""
+    kernels = kernel.available()
+    cases = [Case("blocked", _BLOCKS)]
+    for gradient in (False, True):
+        cases += [Case(backend, _NOTHING, gradient) for backend in ("direct", "fft", "fir") if kernels or backend != "fir"]
+        for backend in ("direct", "fir") if kernels else ("direct",):
+            cases += [Case(backend, _line(K), gradient) for K in (_FEW[backend], _MANY[backend])]
+        cases += [Case("fir", _ROWS, gradient)] if kernels else []
+        for backend in ("fft", "native") if kernels else ("fft",):
+            cases += [Case(backend, _row(backend, bits), gradient) for bits in _LENGTHS[backend]]
+    return cases
 
 
-def _calls(costs: Costs) -> dict[str, float]:
-    """Fixed costs, on a row of next to nothing."""
-    nothing = Shape(1, 1, 8, 2, 1)
-    names = {"direct_call": "direct", "fft_call": "fft"} | ({"kernel_call": "fir"} if kernel.available() else {})
-    found = {cost: _time(backend, nothing, gradient=False) for cost, backend in names.items()}
-    blocks = _time("blocked", Shape(1, 4, 16384, 16, 4), gradient=False)
-    return found | {"block": max(0.0, (blocks - found["fft_call"]) / 33 - 4 * 512 * 3.0)}
+def _line(K: int) -> Shape:
+    return Shape(1, 16, 4096, K, 16)
 
 
-def _line(backend: str, gradient: bool, few: int, many: int, call: float) -> tuple[float, float]:
-    """(a token, a multiply-add) of a backend that works tap by tap, from filters of few and of many taps."""
-    tokens = 16 * 4096
-    a, b = (_time(backend, Shape(1, 16, 4096, K, 16), gradient) for K in (few, many))
-    tap = max(0.0, (b - a) / tokens / (many - few))
-    return max(0.0, (a - call) / tokens - few * tap), tap
+def _row(backend: str, bits: int) -> Shape:
+    """Signals whose transforms have 2^bits points: as long as those, or half as long where PyTorch pads them to twice."""
+    L = 2**bits if backend == "native" else 2 ** (bits - 1)
+    B = max(1, min(8, 2**18 // L))
+    D = max(2, _POINTS // B // L)
+    return Shape(B, D, L, L, D)
 
 
-def _direct(costs: Costs, gradient: bool) -> dict[str, float]:
-    token, tap = _line("direct", gradient, 3, 24, costs.direct_call)
-    return {"direct_grad": token, "direct_tap_grad": tap} if gradient else {"direct": token, "direct_tap": tap}
+def fit(times: dict[Case, float]) -> Costs:
+    """The costs behind the nanoseconds of all cases."""
+    found: dict[str, Any] = {}
+    kernels = Case("fir", _NOTHING) in times
+    for gradient in (False, True):
+        end = "_grad" if gradient else ""
+        calls = {"direct": "direct", "fft": "fft"} | ({"kernel": "fir"} if kernels else {})
+        found |= {f"{name}_call{end}": times[Case(backend, _NOTHING, gradient)] for name, backend in calls.items()}
+        for backend in ("direct", "fir") if kernels else ("direct",):
+            found |= _taps(backend, gradient, found[f"{'kernel' if backend == 'fir' else backend}_call{end}"], times)
+        for backend in ("fft", "native") if kernels else ("fft",):
+            call = found[f"{'kernel' if backend == 'native' else backend}_call{end}"]
+            found[f"{backend}{end}"] = _curve(backend, gradient, call, times)
+    # Thirty-four blocks take as much longer than one transform of all as each costs by itself, but for the shorter transforms.
+    blocks = times[Case("blocked", _BLOCKS)] - found["fft_call"] - 34 * 4 * 512 * dict(found["fft"])[9.0]
+    return Costs(**vars(CPU) | found | {"block": max(0.0, blocks / 34)})
 
 
-def _fir(costs: Costs, gradient: bool) -> dict[str, float]:
-    token, tap = _line("fir", gradient, 4, 60, costs.kernel_call)
-    rows = 4096
-    short = _time("fir", Shape(1, rows, 16, 4, rows), gradient)
-    row = max(0.0, (short - costs.kernel_call) / rows - 16 * (token + 4 * tap))
-    if gradient:
-        return {"fir_grad": token, "fir_tap_grad": tap, "row_grad": row}
-    return {"fir": token, "fir_tap": tap, "row": row}
+def _taps(backend: str, gradient: bool, call: float, times: dict[Case, float]) -> dict[str, float]:
+    """Costs of a token, of a multiply-add, and of a row for the kernel, from filters of few and of many taps."""
+    shape, few, many = _line(1), _FEW[backend], _MANY[backend]
+    a, b = (times[Case(backend, _line(K), gradient)] for K in (few, many))
+    tap = max(_LEAST_TAP, (b - a) / shape.points / (many - few))
+    token = max(0.0, (a - call) / shape.points - few * tap)
+    end = "_grad" if gradient else ""
+    found = {f"{backend}{end}": token, f"{backend}_tap{end}": tap}
+    if backend == "fir":
+        rows = times[Case("fir", _ROWS, gradient)] - call
+        found[f"row{end}"] = max(0.0, rows / _ROWS.D - _ROWS.L * (token + _ROWS.K * tap))
+    return found
 
 
-def _native(costs: Costs, gradient: bool) -> dict[str, Curve]:
-    curve = tuple(_point("native", 2**bits, 2**bits, costs.kernel_call, gradient) for bits in _NATIVE)
-    return {"native_grad" if gradient else "native": curve}
-
-
-def _fft(costs: Costs, gradient: bool) -> dict[str, Curve]:
-    curve = tuple(_point("fft", 2**bits, 2 ** (bits - 1), costs.fft_call, gradient) for bits in _FFT)  # a row is padded to two
-    return {"fft_grad" if gradient else "fft": curve}
-
-
-def _point(backend: str, n: int, L: int, call: float, gradient: bool) -> tuple[float, float]:
-    """(log2 n, nanoseconds a point) of transforms of n points for rows of L tokens."""
-    B, D = 2, max(2, _POINTS // 2 // L)
-    time = _time(backend, Shape(B, D, L, L, D), gradient)
-    return math.log2(n), max(0.0, time - call) / conv_rows(B * D, D, gradient) / n
+def _curve(backend: str, gradient: bool, call: float, times: dict[Case, float]) -> Curve:
+    """(log2 of the points, nanoseconds a point of a row)."""
+    curve = []
+    for bits in _LENGTHS[backend]:
+        shape = _row(backend, bits)
+        rows = conv_rows(shape.B * shape.D, shape.G, gradient)
+        curve.append((float(bits), max(0.0, times[Case(backend, shape, gradient)] - call) / rows / 2**bits))
+    return tuple(curve)

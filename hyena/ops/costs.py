@@ -20,6 +20,7 @@ class Costs:
 
     direct_call: float = 30_000.0
     """A call of the direct convolution by PyTorch, whatever the size."""
+    direct_call_grad: float = 120_000.0
     direct: float = 2.0
     """A token there, and each of its multiply-adds."""
     direct_tap: float = 0.05
@@ -27,6 +28,7 @@ class Costs:
     direct_tap_grad: float = 1.2
     fft_call: float = 60_000.0
     """A call of PyTorch's transforms, whatever the size."""
+    fft_call_grad: float = 200_000.0
     fft: Curve = ((6, 6.0), (20, 9.0))
     """A point of a row there, by the transform's points: forward, and the transform of its filter a half."""
     fft_grad: Curve = ((6, 18.0), (20, 27.0))
@@ -34,6 +36,7 @@ class Costs:
     """One more block of the blocked convolution, whatever its size."""
     kernel_call: float = 15_000.0
     """A call of the kernel."""
+    kernel_call_grad: float = 60_000.0
     row: float = 150.0
     """A row (one channel of one sequence) that the kernel works tap by tap, whatever its length."""
     fir: float = 0.6

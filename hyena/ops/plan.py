@@ -72,17 +72,17 @@ def plan(
 
 def _torch_times(B: int, D: int, L: int, K: int, G: int, needs_grad: bool, costs: Costs, threads: int) -> dict[str, float]:
     """Nanoseconds of PyTorch's backends."""
-    curve = costs.fft_grad if needs_grad else costs.fft
+    curve, call = (costs.fft_grad, costs.fft_call_grad) if needs_grad else (costs.fft, costs.fft_call)
     token, tap = (costs.direct_grad, costs.direct_tap_grad) if needs_grad else (costs.direct, costs.direct_tap)
     n, block = fft.length_for(L, K), blocked.length_for(L, K)
     blocks = math.ceil(L / (block - K + 1))
     times = {
-        "direct": B * D * L * (token + K * tap) / threads + costs.direct_call,
-        "fft": conv_rows(B * D, G, needs_grad) * n * read(curve, n) / threads + costs.fft_call,
+        "direct": B * D * L * (token + K * tap) / threads + (costs.direct_call_grad if needs_grad else costs.direct_call),
+        "fft": conv_rows(B * D, G, needs_grad) * n * read(curve, n) / threads + call,
     }
     if blocks > 1:  # one block is the whole transform
         work = B * D * block * read(curve, block) / threads
-        times["blocked"] = blocks * (work + costs.block) + costs.fft_call
+        times["blocked"] = blocks * (work + costs.block) + call
     return times
 
 
@@ -100,7 +100,8 @@ def _kernel_times(
         "native": conv_rows(B * D * math.ceil(L / N), G, needs_grad) * N * read(curve, N) * wide,
         "fir": B * D * (row + L * (token + K * tap) * wide),
     }
-    return {name: time / min(threads, B * D) + costs.kernel_call for name, time in work.items()}
+    call = costs.kernel_call_grad if needs_grad else costs.kernel_call
+    return {name: time / min(threads, B * D) + call for name, time in work.items()}
 
 
 def conv_rows(signals: int, filters: int, needs_grad: bool) -> float:

@@ -12,7 +12,7 @@ from hyena.ops.hyena_conv import convolved
 from hyena.ops.long_conv import check_prepared
 from hyena.ops.native.calls import fresh
 
-BLOCK = 64
+BLOCK = 128
 """Channels at a time: the matrix product is still wide, and the tokens of its result stand close together."""
 
 

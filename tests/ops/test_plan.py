@@ -12,7 +12,7 @@ from hyena.ops.plan import conv_flops, transform_points
 from tests.helpers import refused
 
 plan = functools.partial(plan_anywhere, kernel=False)
-FREE = {"direct_call": 0.0, "direct": 0.0, "direct_grad": 0.0, "fft_call": 0.0}
+FREE = {"direct_call": 0.0, "direct_call_grad": 0.0, "fft_call_grad": 0.0, "direct": 0.0, "direct_grad": 0.0, "fft_call": 0.0}
 COSTS = Costs(
     direct_tap=1.0, direct_tap_grad=3.0, fft=((1, 20.0), (21, 420.0)), fft_grad=((1, 60.0), (21, 1260.0)), block=1000.0, **FREE
 )
