@@ -71,6 +71,8 @@ class Kept {
     }
 
    private:
+    Kept() { blocks_.reserve(KEPT_BYTES / KEPT_FROM); }  // so that `give`, which destructors call, never allocates
+
     std::mutex mutex_;
     std::vector<Block> blocks_;
     size_t total_ = 0;

@@ -19,12 +19,11 @@ inline std::atomic<bool>& in_child() {
 }
 inline Pool pool() {
     // After a fork the pool's threads are gone and it would wait for them for ever.
-    static const Pool found = [] {
-        pthread_atfork(nullptr, nullptr, [] { in_child() = true; });
-        return reinterpret_cast<Pool>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-    }();
+    static const Pool found = reinterpret_cast<Pool>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
     return in_child() ? nullptr : found;
 }
+// From loading on, whoever used the pool before.
+static const int watching_forks = pthread_atfork(nullptr, nullptr, [] { in_child() = true; });
 
 // Calls work(item, worker) for each item 0 .. items - 1, each once, from up to `threads` threads; false where one ran out of
 // memory. Which thread takes which item is not fixed: an item's result must not depend on it. `worker` counts the threads.

@@ -20,10 +20,11 @@ struct Shares {
     i64 items, parts;
     i64 rows;     // (block of channels, sequence) pairs of an item
 
-    Shares(const HyenaConv& c, bool half_first) {
+    Shares(const HyenaConv& c, bool side_by_side) {
         size = c.D / c.G;
-        // Channels that are neighbours in memory are fetched together: a line of the cache holds 16 numbers.
-        width = half_first ? (c.L <= 16384 ? 16 : 8) : 1;
+        // Channels that are neighbours in memory are fetched together: a line of the cache holds 16 numbers. Short rows are worked
+        // together too, so that several lie one after the other before the next sequence, far away, is turned to.
+        width = side_by_side ? (c.L <= 16384 ? 16 : 8) : std::clamp<i64>(8192 / c.L, 1, 16);
         width = std::min(width, c.D);
         filters = size >= width ? 1 : std::min(c.G, width / size);
         width = std::min(width, size * filters);

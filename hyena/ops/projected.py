@@ -33,6 +33,7 @@ def projected_hyena_conv(
     """
     (B, L, C), D = x.shape, len(weight) // 3
     check_prepared(h, L, x.dtype, "auto")
+    check_size(L, h.h.shape[1])
     rows, room = x.reshape(B * L, C), fresh(x.new_empty(B * L * 3 * min(BLOCK, D)))
     y, dtype = fresh(x.new_empty(D, B, L)).transpose(0, 1), compute_dtype(x, h.h)
     for some in _blocks(D):
