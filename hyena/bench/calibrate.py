@@ -68,11 +68,11 @@ def calibrate(report: Report | None = None) -> Costs:
 
 
 def _warm(sample: Sampler) -> Sampler:
-    """A call before those that are timed: its turn comes after others, whose memory and caches are not its own."""
+    """Calls before those that are timed: its turn comes after others, whose memory and caches are not its own."""
 
     def warm(calls: int) -> float:
-        sample(1)
-        return sample(calls)
+        sample(3)
+        return min(sample(calls) for _ in range(2))
 
     return warm
 
