@@ -50,6 +50,8 @@ class Arguments:
     """The python of an environment that has nvsubquadratic: one rival more."""
     memory: bool = True
     """Measure peak memory at 4096, 65536 and 1048576 tokens too, each in a process of its own."""
+    calibrate: bool = False
+    """Measure this machine's costs, on one thread in half a minute, and keep them for `plan`; nothing else is measured."""
     quick: bool = False
     """A look in half a minute: 128, 1024 and 8192 tokens, 64 channels, 5 rounds in half a second, no memory."""
     out: Path = Path("reports")
@@ -61,6 +63,8 @@ class Arguments:
 def run(arguments: list[str]) -> int:
     """Parse, measure, write what is finished, print."""
     a = parse(Arguments, arguments, "hyena bench ops", DESCRIPTION)
+    if a.calibrate:
+        return _calibrate(a.json)
     numbers, picture = beside(a.out, "long_conv")
     _as_users_run_it()
     from hyena.bench.machine import busy, facts
@@ -99,6 +103,27 @@ def _as_users_run_it() -> None:
     """Let PyTorch's threads wait as they do by themselves, not as `hyena` has them wait: that is how rivals are used."""
     if os.environ.get("GOMP_SPINCOUNT") == SPIN:
         del os.environ["GOMP_SPINCOUNT"]
+
+
+def _calibrate(as_json: bool) -> int:
+    """Measure the costs, keep them, print them."""
+    from dataclasses import asdict
+
+    from hyena.bench.calibrate import calibrate
+    from hyena.ops import costs
+
+    with progress("round") as line:
+        found = calibrate(line.update)
+    where = costs.save(found)
+    if as_json:
+        print(json.dumps({"path": str(where), "machine": costs.machine(), "costs": asdict(found)}))
+        return 0
+    for name, value in asdict(found).items():
+        curve = "  ".join(f"2^{bits:g}: {ns:.3g}" for bits, ns in value) if isinstance(value, tuple) else f"{value:.3g}"
+        print(f"{name:<18} {curve}")
+    print(f"\nnanoseconds on one core, kept for this machine: {where}")
+    print("processes that start from now on plan with it; remove the file to go back to the shipped table")
+    return 0
 
 
 def _settings(a: Arguments) -> "Settings":

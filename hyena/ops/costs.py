@@ -59,7 +59,8 @@ class Costs:
 
 
 CPU = Costs()
-"""Measured as `reports/costs.md` tells; the ratios between backends carry over to other processors better than the figures."""
+"""Rounded from measurements on one AVX2 machine; `reports/costs.md` holds its choices against the clock. What counts is which
+backend is cheaper, and that carries over to other processors better than the figures."""
 
 
 def read(curve: Curve, length: int) -> float:

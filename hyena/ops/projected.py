@@ -9,6 +9,7 @@ from torch import Tensor
 from hyena.ops.filters import Spectrum
 from hyena.ops.gated import compute_dtype
 from hyena.ops.hyena_conv import convolved
+from hyena.ops.kernel import check_size
 from hyena.ops.long_conv import check_prepared
 from hyena.ops.native.calls import fresh
 

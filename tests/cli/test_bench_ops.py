@@ -139,3 +139,23 @@ def test_what_cannot_be_measured_is_one_line(run: Run, tmp_path: Path, name: str
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert all(part.replace("{home}", str(tmp_path)) in err for part in parts), err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_is_kept_printed_and_in_force(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from hyena.bench import calibrate
+    from hyena.ops import costs
+
+    mine = costs.Costs(fir=0.125)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(calibrate, "calibrate", lambda report: report(3, 3) or mine)
+    costs.in_force.cache_clear()
+    try:
+        status, out, _ = run("bench", "ops", "--calibrate")
+        assert status == 0
+        assert "fir                0.125\n" in out
+        assert str(tmp_path / "hyena" / "costs.json") in out
+        assert costs.in_force()[0] == mine
+        assert str(tmp_path) in run("info").out
+        assert json.loads(run("bench", "ops", "--calibrate", "--json").out)["costs"]["fir"] == 0.125
+    finally:
+        costs.in_force.cache_clear()
