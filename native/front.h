@@ -80,7 +80,14 @@ struct Signal {
 // Parts of a row are read and written in stretches of whole lines of the cache; long ones where the parts are far apart, so that
 // the processor sees what comes next in each of them.
 constexpr i64 STRETCH = 512;
-inline i64 stretch_of(i64 M) { return M < 32768 ? STRETCH / 4 : STRETCH; }
+inline i64 stretch_of(i64 M) { return M < 1024 ? STRETCH / 4 : STRETCH; }
+// The beginning of what is read next, a stretch that the processor cannot foresee; m numbers of it are there.
+template <class T>
+HOT void foresee(const T* p, i64 m) {
+    constexpr i64 LINE = 64 / i64(sizeof(T)), LINES = 12;
+    if (p)
+        for (i64 i = 0; i < LINES && i * LINE < m; i++) __builtin_prefetch(p + i * LINE);
+}
 template <class T>
 struct Stretches {
     alignas(128) T x[W<T>][STRETCH + W<T>];  // padded: rows of one stretch in different sets of the cache
@@ -104,7 +111,12 @@ static void front(const Tables<T>& t, Signal<T> signal, i64 n, C<T>* buffer) {
     const i64 stretch = stretch_of(t.M);
     for (i64 begin = 0; begin < t.M; begin += stretch) {
         i64 width = t.M - begin < stretch ? t.M - begin : stretch;
-        for (int j = 0; j < N; j++) read_stretch(signal, j * t.M + begin, width, n, in.x[j]);
+        for (int j = 0; j < N; j++) {
+            i64 next = j + 1 < N ? (j + 1) * t.M + begin : begin + width;
+            foresee(signal.a + next, n - next);
+            if (signal.b) foresee(signal.b + next, n - next);
+            read_stretch(signal, j * t.M + begin, width, n, in.x[j]);
+        }
         for (i64 m = 0; m < width; m += N) {
             C<T> y[N];
             for (int j = 0; j < H; j++) {
@@ -204,6 +216,10 @@ static void back(const Tables<T>& t, const C<T>* buffer, const Finish<T>& f) {
                     store(c + i, load(c + i) + load(carry));
                     store(carry, load(imaginary.x[j] + i) * splat<T>(f.sign));
                 }
+            i64 next = j + 1 < N ? (j + 1) * t.M + begin : begin + width;
+            foresee(f.x.a + next, f.skip != T(0) ? f.n - next : 0);
+            foresee(f.x.b ? f.x.b + next : nullptr, f.skip != T(0) ? f.n - next : 0);
+            foresee(f.gate ? f.gate + next : nullptr, f.n - next);
             finish(f, c, j * t.M + begin, width);
         }
     }
