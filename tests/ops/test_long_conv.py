@@ -1,14 +1,16 @@
 """`long_conv` against its definition: every backend, shape, dtype and layout; `prepare`; what is refused."""
 
+import copy
 import functools
 import itertools
+import pickle
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from hyena.ops import long_conv, prepare
+from hyena.ops import kernel, long_conv, prepare
 from tests import tolerances
 from tests.helpers import loudness, python, refused, right_or_refused
 from tests.ops.oracle import BACKENDS, Inputs, gradients, inputs, oracle
@@ -336,7 +338,7 @@ def test_a_second_derivative_is_an_error_not_a_wrong_number(backend: str):
 
 COMPILED = """
 import torch
-from hyena.ops import long_conv, prepare
+from hyena.ops import kernel, long_conv, prepare
 
 u, pre, post = torch.randn(3, 2, 4, 50)
 h, skip = torch.randn(2, 50), torch.randn(4)
@@ -378,6 +380,20 @@ def test_a_spectrum_says_what_it_holds(backend: str):
     transform = spectrum.taps.spectrum
     assert (transform is None) == (backend in ("direct", "fir"))
     assert spectrum.nbytes == h.nbytes + (0 if transform is None else transform.nbytes)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_copied_spectrum_is_prepared_anew(backend: str, monkeypatch: pytest.MonkeyPatch):
+    u, spectrum = torch.randn(1, 4, 70), prepare(torch.randn(2, 70), 70, backend=backend)
+    wanted = long_conv(u, spectrum)
+    for copied in (copy.deepcopy(spectrum), pickle.loads(pickle.dumps(spectrum))):
+        assert (copied.backend, copied.length) == (backend, 70)
+        assert torch.equal(long_conv(u, copied), wanted)
+    kept = pickle.dumps(spectrum)
+    monkeypatch.setattr(kernel, "available", lambda: False)  # another machine
+    elsewhere = pickle.loads(kept)
+    assert elsewhere.backend not in kernel.KERNELS
+    assert_close(long_conv(u, elsewhere), wanted, **tolerances.FLOAT32)
 
 
 def test_a_spectrum_keeps_half_precision_taps_in_float32():
