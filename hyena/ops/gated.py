@@ -86,7 +86,8 @@ def long_conv_backward_op(
     dtype = compute_dtype(u, h)
     inputs = (u, h, skip, pre, post)
     grads = [
-        None if t is None or not need else room(t, t is h or t is skip, dtype) for t, need in zip(inputs, needs, strict=True)
+        None if t is None or not need else room(t, t is h or t is skip, dtype, backend)
+        for t, need in zip(inputs, needs, strict=True)
     ]
     if backend in kernel.KERNELS:
         kernel.backward(gy, u, h, skip, (pre, post), prepared, backend, dtype, grads)
@@ -97,12 +98,18 @@ def long_conv_backward_op(
     return [u.new_empty(0) if g is None or t is None else g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]
 
 
-def room(t: Tensor, summed: bool, dtype: torch.dtype) -> Tensor:
-    """Room for a gradient: zeros in the computation's dtype where rows add to it, else as the tensor itself is.
+def room(t: Tensor, summed: bool, dtype: torch.dtype, backend: str) -> Tensor:
+    """Room for a gradient: in the computation's dtype where rows are summed, else as the tensor itself is.
+
+    PyTorch's backends add to sums, which begin at zero; the kernel writes them.
 
     A leaf's gradient has the leaf's dtype in the end; sums are formed in the computation's.
     """
-    return torch.zeros(t.shape, dtype=dtype, device=t.device) if summed else fresh(torch.empty_like(t))
+    if not summed:
+        return fresh(torch.empty_like(t))
+    if backend in kernel.KERNELS:
+        return fresh(torch.empty(t.shape, dtype=dtype, device=t.device))
+    return torch.zeros(t.shape, dtype=dtype, device=t.device)
 
 
 @long_conv_op.register_fake

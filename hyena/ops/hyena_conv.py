@@ -134,7 +134,7 @@ def hyena_conv_backward_op(
     # Those of the short convolution come together with the streams'.
     wanted = (True, True, True, True, needs[4], needs[5])
     grads = [
-        None if t is None or not want else gated.room(t, t is not streams, dtype)
+        None if t is None or not want else gated.room(t, t is not streams, dtype, backend)
         for t, want in zip(inputs, wanted, strict=True)
     ]
     if backend in kernel.KERNELS:

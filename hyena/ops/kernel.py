@@ -45,7 +45,7 @@ def _checked() -> None:
 def points(L: int, K: int, gradient: bool) -> int:
     """N to ask for: the whole sequence in one transform, or blocks as short as the filter lets them be."""
     K = min(K, L)
-    return L if 2 * K > L or (gradient and WHOLE * K >= L) else min(L, max(K, BLOCK))
+    return L if 2 * K >= L or (gradient and WHOLE * K >= L) else min(L, max(K, BLOCK))
 
 
 def rounded(n: int) -> int:
@@ -101,6 +101,9 @@ def backward(
 ) -> None:
     """Fill the gradients for u, h, skip, pre and post, None where not wanted; gshorts: taps and bias of u, pre and post."""
     if u.shape[0] == 0:
+        for sums in (*grads, *(gshorts or ())):
+            if sums is not None:
+                sums.zero_()
         return
     gu, gh, gskip, gpre, gpost = grads
     x = Signals(u, *gates, shorts)
