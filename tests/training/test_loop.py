@@ -17,7 +17,7 @@ from hyena.configs.runs import run_config
 from hyena.data import ByteTokenizer, load_corpus, training_batch
 from hyena.errors import HyenaError
 from hyena.models import LanguageModel
-from hyena.ops import long_conv
+from hyena.ops import hyena_conv
 from hyena.training import Evaluation, Progress, evaluate, record, setup, source, train
 from hyena.training.device import device_for
 from hyena.training.optim import parameter_groups
@@ -179,16 +179,18 @@ def test_bfloat16_computes_products_in_it_and_keeps_the_rest(text: Path, tmp_pat
     dtypes: set[tuple[str, torch.dtype]] = set()
     logits = LanguageModel.logits
 
-    def watch_convolution(u: torch.Tensor, h: torch.Tensor, *rest: Any, **gates: Any) -> torch.Tensor:
+    def watch_convolution(
+        streams: torch.Tensor, taps: Any, bias: Any, h: torch.Tensor, *rest: Any, **more: Any
+    ) -> torch.Tensor:
         dtypes.add(("taps", h.dtype))
-        return long_conv(u, h, *rest, **gates)
+        return hyena_conv(streams, taps, bias, h, *rest, **more)
 
     def watch_logits(self: LanguageModel, hidden: torch.Tensor) -> torch.Tensor:
         result = logits(self, hidden)
         dtypes.add(("training" if self.training else "validation", result.dtype))
         return result
 
-    monkeypatch.setattr("hyena.modules.hyena.long_conv", watch_convolution)
+    monkeypatch.setattr("hyena.modules.hyena.hyena_conv", watch_convolution)
     monkeypatch.setattr(LanguageModel, "logits", watch_logits)
     losses: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     for precision, seen in losses.items():
