@@ -7,7 +7,6 @@ of the grid, never another grid. (arXiv 2302.10866, section 3.3 and appendix D; 
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 
 from hyena.configs.mixers import Beyond, ImplicitFilterConfig
 from hyena.errors import HyenaError
-from hyena.modules.precision import Float32Module
-from hyena.ops import Spectrum, prepare, windowed
+from hyena.modules.kept import KeptFilter
+from hyena.ops import windowed
 
 
 def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor]:
@@ -30,16 +29,7 @@ def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor
     return t.float(), z.float()
 
 
-@dataclass
-class _Kept:
-    """Taps (G, K), what was prepared of them, and copies of the tensors that they were computed from."""
-
-    sources: list[Tensor]
-    h: Tensor
-    spectrum: Spectrum | None = None
-
-
-class ImplicitFilter(Float32Module):
+class ImplicitFilter(KeptFilter):
     """Taps (G, K) for any K; parameters and grid stay in float32 when the model is cast to half precision."""
 
     t: Tensor
@@ -48,8 +38,8 @@ class ImplicitFilter(Float32Module):
 
     def __init__(self, config: ImplicitFilterConfig, groups: int, max_length: int, beyond: Beyond):
         """groups: G, the number of filters; max_length: points of the grid."""
-        super().__init__()
-        self.config, self.groups, self.max_length, self.beyond = config, groups, max_length, beyond
+        super().__init__(groups)
+        self.config, self.max_length, self.beyond = config, max_length, beyond
         t, z = positions(torch.arange(max_length), max_length, config.features)
         self.register_buffer("t", t)
         if config.train_features:
@@ -62,11 +52,6 @@ class ImplicitFilter(Float32Module):
         self.frequency = nn.Parameter(torch.full((config.width,), config.frequency))
         fast, slow = (math.log(config.decay_target) / fraction for fraction in (config.fast_decay, config.slow_decay))
         self.register_buffer("decay", torch.linspace(slow, fast, groups) if config.window == "exponential" else None)
-        self._cached: _Kept | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        """A copied or pickled module keeps nothing: the order of a kernel's spectrum is that of one machine's registers."""
-        return {**vars(self), "_cached": None}
 
     def used(self, length: int) -> int:
         """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
@@ -79,44 +64,10 @@ class ImplicitFilter(Float32Module):
             "shorten it, build the model with beyond='truncate' or 'extend', or use model.resized(new_length)"
         )
 
-    def forward(self, length: int) -> Float[Tensor, "G K"]:
-        """The taps for sequences of `length` tokens, K = `used(length)`: the caller's own, to do with as it likes."""
-        taps = self.shared(length)
-        return taps if taps.requires_grad else taps.clone()
-
-    def shared(self, length: int) -> Float[Tensor, "G K"]:
-        """The same without a copy, to be read only.
-
-        In evaluation without gradients they are computed once, for a rounded-up length, and kept for as long as every
-        tensor that they depend on still has the same values: a changed weight is always seen.
-        """
-        K = self.used(length)
-        return self._taps(K) if self._changing() else self._kept(K).h[:, :K]
-
-    def prepared(self, length: int, channels: int) -> Float[Tensor, "G K"] | Spectrum:
-        """The same for `long_conv`: where taps are kept, what `prepare` made of them for so many channels is kept too."""
-        K = self.used(length)
-        if self._changing():
-            return self._taps(K)
-        kept, ahead = self._kept(K), _ahead(length)
-        # Of another length it would be right too, and slow: a transform costs what it is long.
-        if kept.spectrum is None or kept.spectrum.length != ahead:
-            kept.spectrum = prepare(kept.h, ahead, channels=channels)
-        return kept.spectrum
-
-    def _changing(self) -> bool:
-        """Whether nothing may be kept: weights are being trained, or a graph is being recorded."""
-        return self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
-
-    def _kept(self, K: int) -> "_Kept":
-        """At least K taps, computed again where a tensor that they depend on has changed or they are too few."""
-        sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
-        if self._cached is None or self._cached.h.shape[1] < K or not _same(self._cached.sources, sources):
-            ahead = _ahead(K)
-            # Never past the grid on nobody's request: there the filter may have no value at all.
-            h = self._taps(min(ahead, self.max_length) if self.max_length >= K else ahead)
-            self._cached = _Kept([s.clone() for s in sources], h)
-        return self._cached
+    def _worth(self, K: int) -> int:
+        """Never past the grid on nobody's request: there the filter may have no value at all."""
+        ahead = super()._worth(K)
+        return min(ahead, self.max_length) if self.max_length >= K else ahead
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 of the grid alone, never kept: a long filter read in pieces, in bounded memory."""
@@ -180,16 +131,3 @@ class ImplicitFilter(Float32Module):
     def flops(self, length: int) -> int:
         """The MLP over K points; the filter is computed once a forward, not once a sequence."""
         return 2 * self.used(length) * sum(layer.weight.numel() for layer in [*self.layers, self.out])
-
-
-def _ahead(length: int) -> int:
-    """A rounded-up length, so that a growing sequence finds what was kept: at most an eighth or 64 more."""
-    step = max(64, 2 ** (length - 1).bit_length() // 8)
-    return -(-length // step) * step
-
-
-def _same(kept: list[Tensor], now: list[Tensor]) -> bool:
-    """Equal in dtype, device and every value. Version counters would not see a change through `.data`."""
-    return len(kept) == len(now) and all(
-        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b) for a, b in zip(kept, now, strict=True)
-    )
