@@ -1,4 +1,4 @@
-"""FLOOR 1: functions on tensors. No modules, no configuration, no state.
+"""FLOOR 1: functions on tensors, and the online convolution with its state. No modules, no configuration.
 
 The alphabet, the same in every room: B batch, L sequence, D channels, K filter taps, G filter groups (D / G consecutive
 channels share a filter), N Hyena order, H heads, P head width, V rows of the head. Convolutions speak (B, D, L), modules
