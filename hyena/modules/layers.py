@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hyena.configs.mixers import Activation
 from hyena.modules.precision import at_least_float32
+from hyena.ops.pointwise import gelu_tanh_
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -31,6 +32,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def activation(name: Activation) -> Callable[[Tensor], Tensor]:
     """The elementwise function of a name."""
     return _ACTIVATIONS[name]
+
+
+def activate_(act: Callable[[Tensor], Tensor], x: Tensor, room: Tensor | None = None) -> Tensor:
+    """act(x), in place where that is faster; room: as x, to work in. For inference: no gradient passes."""
+    tanh_form = isinstance(act, partial) and act.func is F.gelu and act.keywords == {"approximate": "tanh"}
+    return gelu_tanh_(x, room) if tanh_form else act(x)
 
 
 class LayerNorm(nn.Module):

@@ -52,6 +52,23 @@ def hyena_conv(
     return hyena_conv_op(streams, taps, bias, offset, filters[:, :L], skip, None, 0, backend, needs_grad)
 
 
+@torch.no_grad()
+def hyena_conv_into(
+    out: Float[Tensor, "B D L"],
+    streams: Float[Tensor, "B E L"],
+    short: tuple[Tensor, Tensor, Tensor | None],
+    h: Float[Tensor, "G K"],
+    skip: Float[Tensor, "D"] | None = None,
+) -> None:
+    """The same into `out`, any strides, for inference; short: taps, bias and offset."""
+    _check(streams, *short, h, skip)
+    h = h[:, : streams.shape[2]]
+    choice = _choice(streams, h, None, 0, "auto", False)
+    if choice[0] in kernel.KERNELS:
+        kernel.check_size(streams.shape[-1], h.shape[1])
+    convolved(streams, short, h, skip, *choice, out=out)
+
+
 def _check(streams: Tensor, taps: Tensor, bias: Tensor, offset: Tensor | None, h: Tensor, skip: Tensor | None) -> None:
     """One clear line for whatever does not fit: past these the kernel would read what is not there."""
     fits = streams.ndim == 3 and taps.ndim == h.ndim == 2 and 0 not in (*streams.shape[1:], *taps.shape, *h.shape)

@@ -9,6 +9,9 @@ from torch import Tensor
 from hyena.ops import kernel
 from hyena.ops.native import calls
 
+_PIECE = 4096
+"""Taps whose window is made at a time where there is no kernel."""
+
 
 def windowed(
     taps: Float[Tensor, "G K"], decay: Float[Tensor, "G"], t: Float[Tensor, "K"], shift: float
@@ -18,6 +21,19 @@ def windowed(
     Differentiable with respect to the taps; decay and t are constants.
     """
     return window_op(taps, decay, t, shift)
+
+
+@torch.no_grad()
+def windowed_(
+    taps: Float[Tensor, "G K"], decay: Float[Tensor, "G"], t: Float[Tensor, "K"], shift: float
+) -> Float[Tensor, "G K"]:
+    """The same in place, for contiguous taps and inference."""
+    if taps.device.type == "cpu" and taps.dtype == decay.dtype == t.dtype and kernel.available():
+        return calls.window(taps, decay, t, shift, out=taps)
+    for start in range(0, taps.shape[1], _PIECE):
+        piece = slice(start, start + _PIECE)
+        taps[:, piece] *= torch.exp(-decay.abs()[:, None] * t[piece]) + shift
+    return taps
 
 
 @torch.library.custom_op("hyena::window", mutates_args=())

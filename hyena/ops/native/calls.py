@@ -97,10 +97,10 @@ def spectrum(h: Tensor, N: int) -> Tensor:
     return out
 
 
-def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float) -> Tensor:
-    """raw (G, K) times (exp(-|decay| t) + shift), decay (G,) and t (K,), in their one dtype."""
+def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float, out: Tensor | None = None) -> Tensor:
+    """raw (G, K) times (exp(-|decay| t) + shift), decay (G,) and t (K,), in their one dtype; out: room, or raw itself."""
     raw, decay, t = raw.contiguous(), decay.contiguous(), t.contiguous()
-    out = fresh(torch.empty_like(raw))
+    out = fresh(torch.empty_like(raw)) if out is None else out
     addresses = (raw.data_ptr(), decay.data_ptr(), t.data_ptr())
     wide = raw.dtype == torch.float64
     _done(_library().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
