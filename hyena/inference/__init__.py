@@ -1,6 +1,8 @@
-"""FLOOR 5: what a trained model is used for: generation and sampling."""
+"""FLOOR 5: what a trained model is used for: generation, sampling, scoring, embedding."""
 
+from hyena.inference.embed import embed
 from hyena.inference.generate import generate, stream
 from hyena.inference.sampling import Sampling
+from hyena.inference.score import Score, score
 
-__all__ = ["Sampling", "generate", "stream"]
+__all__ = ["Sampling", "Score", "embed", "generate", "score", "stream"]

@@ -1,0 +1,107 @@
+"""How the work of `layerwise` is cut to fit a number of bytes, and what it then takes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from hyena.errors import HyenaError
+from hyena.models.backbone import Backbone
+from hyena.modules.hyena import Hyena
+from hyena.modules.hyena_long import Blocks, bytes_of
+from hyena.modules.precision import at_least_float32
+from hyena.ops import kernel
+
+DEFAULT_MEMORY = 2 * 2**30
+"""Bytes beyond the weights that long work may take where nothing else is said."""
+OPTION = "max_memory (--max-memory)"
+
+_CHUNK = {"cpu": 2**22, "meta": 2**22}
+_CHUNK_ELSEWHERE = 2**28
+"""Bytes of an MLP's hidden rows at a time: what the second-level cache of two cores holds, and plenty for an accelerator."""
+_MOST_CHANNELS, _FEWEST_CHANNELS = 128, 8
+"""Channels at a time: more are not faster; with fewer, norms and filters would be computed all too often."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What layer-by-layer work over B sequences of L tokens takes, in bytes."""
+
+    blocks: Blocks
+    stream: int
+    """The residual stream."""
+    mixed: int
+    """As much again for the results of the mixers that are worked by channels."""
+    streams: int
+    """Projections and filters of a block of channels."""
+    state: int
+    """The largest state of a mixer that reads chunk by chunk."""
+    rest: int
+    """Rows at a time, ids, results, and the workspace of the convolution."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.stream + self.mixed + self.streams + self.state + self.rest
+
+
+def plan_blocks(backbone: Backbone, B: int, L: int, max_memory: int | None = None, layers: int | None = None) -> Budget:
+    """The fastest way that fits `max_memory` bytes (any way where None); `HyenaError` with the number where none does."""
+    for channels, keep in _choices(backbone.config.width):
+        budget = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), layers)
+        if max_memory is None or budget.total <= max_memory:
+            return budget
+    lean, fast = budget, _budget(backbone, B, L, Blocks(*_choices(backbone.config.width)[0][:1], 0, True), layers)
+    raise HyenaError(
+        f"{_sequences(B, L)} needs {readable(lean.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
+        f"{OPTION} {readable(max_memory or 0)}: allow that much, or work in windows"
+    )
+
+
+def readable(count: int) -> str:
+    """Bytes in the unit that suits, rounded up so that the number suffices when it is passed back: 2.6GiB, 300MiB."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{-(-count * 100 // size) / 100:g}{unit}"
+    return f"{count}B"
+
+
+def _sequences(B: int, L: int) -> str:
+    return f"a sequence of {L:,} tokens" if B == 1 else f"a batch of {B} sequences of {L:,} tokens"
+
+
+def _choices(width: int) -> list[tuple[int, bool]]:
+    """(channels at a time, whether the filter's features are kept), the fastest first."""
+    sizes = sorted({min(width, c) for c in (_MOST_CHANNELS, 96, 64, 48, 32, 24, 16, _FEWEST_CHANNELS)}, reverse=True)
+    return [*((c, True) for c in sizes), *((c, False) for c in sizes if c <= 32)]
+
+
+def _tokens(backbone: Backbone) -> int:
+    """Rows at a time."""
+    weight, config = backbone.embedding.weight, backbone.config
+    size = at_least_float32(weight.dtype).itemsize
+    return max(64, min(2**16, _CHUNK.get(weight.device.type, _CHUNK_ELSEWHERE) // (max(config.hidden, config.width) * size)))
+
+
+def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, layers: int | None) -> Budget:
+    """What one way takes."""
+    weight, config = backbone.embedding.weight, backbone.config
+    D, rows, size = config.width, B * L, weight.element_size()
+    residual = at_least_float32(weight.dtype).itemsize if config.float32_residual else size
+    mixers = [block.mixer for block in backbone.layers[:layers]]
+    hyenas = [mixer for mixer in mixers if isinstance(mixer, Hyena)]
+    others = [mixer for mixer in mixers if not isinstance(mixer, Hyena)]
+    work = max((workspace(L, mixer.filter.used(L), max(4, size)) for mixer in hyenas), default=0)
+    return Budget(
+        blocks,
+        stream=rows * D * residual,
+        mixed=rows * D * size if hyenas else 0,
+        streams=max((bytes_of(mixer, B, L, blocks) for mixer in hyenas), default=0),
+        state=max((B * mixer.state_bytes(L) for mixer in others), default=0),
+        rest=work + min(blocks.tokens, rows) * (2 * config.hidden + 6 * D + 4 * config.rows) * max(4, size) + 24 * rows,
+    )
+
+
+def workspace(L: int, K: int, size: int) -> int:
+    """Bytes that the compiled convolution takes beside its operands: a few transforms a thread, and their constants."""
+    N = kernel.rounded(kernel.points(L, K, False))
+    return (2 * torch.get_num_threads() + 2) * 2 * N * size
