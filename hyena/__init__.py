@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from hyena.configs import presets as presets
     from hyena.configs.data import DataConfig as DataConfig
     from hyena.configs.mixers import AttentionConfig as AttentionConfig
+    from hyena.configs.mixers import GatedConvConfig as GatedConvConfig
     from hyena.configs.mixers import HyenaConfig as HyenaConfig
     from hyena.configs.mixers import ImplicitFilterConfig as ImplicitFilterConfig
     from hyena.configs.mixers import Mixers as Mixers
+    from hyena.configs.mixers import ModalFilterConfig as ModalFilterConfig
     from hyena.configs.mixers import letters as letters
     from hyena.configs.model import ModelConfig as ModelConfig
     from hyena.configs.training import OptimizerConfig as OptimizerConfig
@@ -46,9 +48,11 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "presets": ("hyena.configs.presets", None),
     "load": ("hyena.checkpoints", "load"),
     "AttentionConfig": ("hyena.configs.mixers", "AttentionConfig"),
+    "GatedConvConfig": ("hyena.configs.mixers", "GatedConvConfig"),
     "HyenaConfig": ("hyena.configs.mixers", "HyenaConfig"),
     "ImplicitFilterConfig": ("hyena.configs.mixers", "ImplicitFilterConfig"),
     "Mixers": ("hyena.configs.mixers", "Mixers"),
+    "ModalFilterConfig": ("hyena.configs.mixers", "ModalFilterConfig"),
     "letters": ("hyena.configs.mixers", "letters"),
     "ModelConfig": ("hyena.configs.model", "ModelConfig"),
     "DataConfig": ("hyena.configs.data", "DataConfig"),

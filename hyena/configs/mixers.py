@@ -67,6 +67,30 @@ class ImplicitFilterConfig:
 
 
 @dataclass(frozen=True)
+class ModalFilterConfig:
+    """The modal filter: Re sum_n R_n lam_n^t over complex poles (StripedHyena 1), behind an exact head where there is one."""
+
+    order: int = 16
+    """S: complex poles of a filter, their conjugates implied: 2 S real states a channel."""
+    head: int = 0
+    """K_head: leading taps that are parameters of their own; the modes serve lags >= head."""
+    r_min: float = 0.9
+    """Initial |lam| are uniform from here ..."""
+    r_max: float = 0.999
+    """... to here: modes that last for 10 to 1,000 tokens with the defaults."""
+
+    def __post_init__(self) -> None:
+        """Reject orders, heads and poles that do not exist."""
+        validate(self)
+        if self.order < 1:
+            raise HyenaError(f"modal order is {self.order}: use at least 1 pole")
+        if self.head < 0:
+            raise HyenaError(f"modal head is {self.head}: use 0 for none")
+        if not 0 < self.r_min <= self.r_max < 1:
+            raise HyenaError(f"r_min is {self.r_min} and r_max {self.r_max}: use 0 < r_min <= r_max < 1")
+
+
+@dataclass(frozen=True)
 class HyenaConfig:
     """H: the Hyena recurrence of order N over implicit filters (arXiv 2302.10866, definition 3.1)."""
 
@@ -86,6 +110,8 @@ class HyenaConfig:
     """Dropout before each long convolution."""
     filter: ImplicitFilterConfig = field(default_factory=ImplicitFilterConfig)
     """The long filters."""
+    modal: ModalFilterConfig | None = None
+    """Modal filters in place of the implicit ones, as distillation makes them: every token then costs the same."""
 
     def __post_init__(self) -> None:
         """Reject orders and taps that do not exist."""
@@ -130,7 +156,29 @@ class AttentionConfig:
             raise HyenaError(f"rotary_width is {self.rotary_width}: use an even number, or 0 for none")
 
 
-MixerConfig = HyenaConfig | AttentionConfig
+@dataclass(frozen=True)
+class GatedConvConfig:
+    """R: one long convolution between two gates, its filter a complex modal one (StripedHyena 1)."""
+
+    short_taps: int = 3
+    """Taps of the depthwise convolution after the input projection."""
+    skip: bool = True
+    """The per-channel skip term beside the long convolution."""
+    in_bias: bool = True
+    """Bias of the input projection."""
+    out_bias: bool = True
+    """Bias of the output projection."""
+    filter: ModalFilterConfig = field(default_factory=ModalFilterConfig)
+    """The long filters."""
+
+    def __post_init__(self) -> None:
+        """Reject taps that do not exist."""
+        validate(self)
+        if self.short_taps < 1:
+            raise HyenaError(f"short_taps is {self.short_taps}: use at least 1")
+
+
+MixerConfig = HyenaConfig | GatedConvConfig | AttentionConfig
 
 
 @dataclass(frozen=True)
@@ -139,6 +187,8 @@ class Mixers:
 
     H: HyenaConfig = field(default_factory=HyenaConfig)
     """Hyena, order N, implicit filter."""
+    R: GatedConvConfig = field(default_factory=GatedConvConfig)
+    """Complex modal (StripedHyena 1)."""
     A: AttentionConfig = field(default_factory=AttentionConfig)
     """Attention."""
     W: AttentionConfig = field(default_factory=lambda: AttentionConfig(window=128))
@@ -155,6 +205,7 @@ class Mixers:
 
 LETTERS: dict[str, str] = {
     "H": "Hyena, order N, implicit filter",
+    "R": "complex modal (StripedHyena 1)",
     "A": "attention",
     "W": "windowed (local) attention",
 }

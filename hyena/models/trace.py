@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hyena.models.heads import Model
-from hyena.modules.hyena import Hyena
+from hyena.modules import GatedConv, Hyena
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Trace:
     mixer_outputs: list[Tensor] = field(default_factory=list)
     """(B, L, D), before the addition."""
     filters: list[Tensor | None] = field(default_factory=list)
-    """Taps ((N - 1) D, K) of a Hyena mixer, None for mixers without a filter."""
+    """Taps ((N - 1) D, K) of a Hyena mixer, (D, K) of a gated convolution, None for mixers without a filter."""
     norms: list[float] = field(default_factory=list)
     """Root mean square of each stream."""
     hidden: Tensor | None = None
@@ -48,6 +48,6 @@ def trace(model: Model, ids: Int[Tensor, "B L"]) -> Trace:
         for hook in hooks:
             hook.remove()
     for block in model.backbone.layers:
-        record.filters.append(block.mixer.filter(ids.shape[1]) if isinstance(block.mixer, Hyena) else None)
+        record.filters.append(block.mixer.filter(ids.shape[1]) if isinstance(block.mixer, Hyena | GatedConv) else None)
     record.norms = [float(stream.double().pow(2).mean().sqrt()) for stream in record.streams]
     return record

@@ -26,9 +26,14 @@ _LOUD = {torch.float32: 1e-30, torch.float64: 0.0}
 """Powers below this are 0: next to 1 they are nothing, and products of subnormal numbers take a hundred times as long."""
 
 
+def wide(t: Tensor) -> torch.dtype:
+    """The dtype of powers and states: float64 where the device of t has it."""
+    return torch.float32 if t.device.type == "mps" else torch.float64
+
+
 def log_poles_of(poles: Float[Tensor, "*D two"]) -> Float[Tensor, "*D two"]:
     """(Re lam, Im lam) -> (log |lam|, angle), in float64; a pole of 0 becomes a mode that is gone after one token."""
-    real, imaginary = poles.to(_wide(poles)).unbind(-1)
+    real, imaginary = poles.to(wide(poles)).unbind(-1)
     return torch.stack([torch.hypot(real, imaginary).log(), torch.atan2(imaginary, real)], -1)
 
 
@@ -62,7 +67,7 @@ def modal_state(
     """
     (B, D, L), S = u.shape, log_poles.shape[1]
     C = _block(B * L, L)
-    out = torch.empty(B, D, S, 2, dtype=_wide(log_poles), device=u.device)
+    out = torch.empty(B, D, S, 2, dtype=wide(log_poles), device=u.device)
     for some in _parts(D, S * (C + 2 * B * (L // C)) + B * L // 4):
         part = u[:, some] if lengths is None else _right_aligned(u[:, some], lengths)
         x = _horner(part.to(torch.promote_types(u.dtype, torch.float32)).transpose(0, 1), log_poles[some], C)
@@ -102,11 +107,6 @@ def modal_advance(
         x.copy_(torch.where(lengths.to(x.device)[:, None, None] > 0, x * factors + u[..., None], x))
 
 
-def _wide(t: Tensor) -> torch.dtype:
-    """float64 where the device has it."""
-    return torch.float32 if t.device.type == "mps" else torch.float64
-
-
 def _times(a: Tensor, b: Tensor) -> Tensor:
     """The complex product of real pairs (..., 2)."""
     (ar, ai), (br, bi) = a.unbind(-1), b.unbind(-1)
@@ -115,7 +115,7 @@ def _times(a: Tensor, b: Tensor) -> Tensor:
 
 def _power(log_poles: Tensor, t: int | Tensor) -> Tensor:
     """lam^t as pairs, in float64; t: one number, or numbers that go with the axes before the last one."""
-    log, angle = log_poles.to(_wide(log_poles)).unbind(-1)
+    log, angle = log_poles.to(wide(log_poles)).unbind(-1)
     # A pole of 0: exp(-800 t) is 0 for t >= 1 and 1 for t = 0, where minus infinity would give no number.
     size, turn = (log.clamp(min=-800.0) * t).exp(), angle * t
     return torch.stack([size * turn.cos(), size * turn.sin()], -1)
@@ -167,9 +167,8 @@ def _responses(log_poles: Tensor, x: Tensor, first: int, n: int, dtype: torch.dt
 def _factors(log_poles: Tensor, x: Tensor, first: int, blocks: int, C: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """(D, M blocks, 2 S) and (D, 2 S, C), whose batched product is the same for t < blocks C."""
     D, M, S, _ = x.shape
-    wide = _wide(log_poles)
     starts = torch.stack(_powers(log_poles, C, blocks), -1)  # (D, S, blocks, 2)
-    x = _times(x.to(wide), _power(log_poles, first)[:, None])
+    x = _times(x.to(wide(x)), _power(log_poles, first)[:, None])
     real, imaginary = _times(x[:, :, :, None], starts[:, None]).unbind(-1)  # (D, M, S, blocks)
     left = _narrow(torch.cat([real, imaginary], 2), dtype).transpose(2, 3).reshape(D, M * blocks, 2 * S)
     real, imaginary = _powers(log_poles, 1, C)

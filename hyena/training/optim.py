@@ -5,7 +5,7 @@ from torch import nn
 
 from hyena.configs.training import OptimizerConfig
 from hyena.models.heads import Model
-from hyena.modules.filters import ImplicitFilter
+from hyena.modules.kept import KeptFilter
 from hyena.modules.short_conv import ShortConv
 
 
@@ -15,7 +15,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict]:
     Filters are smooth functions of position that weight decay would flatten; by default they have none, as published.
     Each group carries its `peak` rate, which the schedule scales.
     """
-    filters = {id(p) for m in model.modules() if isinstance(m, ImplicitFilter) for p in m.parameters()}
+    filters = {id(p) for m in model.modules() if isinstance(m, KeptFilter) for p in m.parameters()}
     taps = {id(m.taps) for m in model.modules() if isinstance(m, ShortConv)}
     named: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "filter": []}
     for parameter in model.parameters():
@@ -52,7 +52,7 @@ def set_rate(optimizer: torch.optim.Optimizer, fraction: float) -> None:
 
 def describe(optimizer: torch.optim.Optimizer) -> list[str]:
     """A line a group: what is in it and how it is updated."""
-    names = {"decay": "weight matrices", "plain": "norms, biases, skips, short filters", "filter": "implicit filters"}
+    names = {"decay": "weight matrices", "plain": "norms, biases, skips, short filters", "filter": "long filters"}
     return [
         f"{names[group['name']]}: {sum(p.numel() for p in group['params']):,} numbers in {len(group['params'])} tensors, "
         f"rate {group['peak']:g}, weight decay {group['weight_decay']:g}"

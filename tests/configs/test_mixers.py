@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from hyena.configs.mixers import LETTERS, AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers, letters
+from hyena.configs.mixers import (
+    LETTERS,
+    AttentionConfig,
+    GatedConvConfig,
+    HyenaConfig,
+    ImplicitFilterConfig,
+    Mixers,
+    ModalFilterConfig,
+    letters,
+)
 from tests.helpers import refused
 
 
@@ -34,6 +43,11 @@ WRONG: dict[str, tuple[type, dict[str, Any], list[str]]] = {
     "no slow decay": (ImplicitFilterConfig, {"slow_decay": 0.0}, ["slow_decay is 0.0", "above 0"]),
     "order 1": (HyenaConfig, {"order": 1}, ["order is 1", "order 2"]),
     "no short tap": (HyenaConfig, {"short_taps": 0}, ["short_taps is 0", "at least 1"]),
+    "no pole": (ModalFilterConfig, {"order": 0}, ["modal order is 0", "at least 1"]),
+    "negative head": (ModalFilterConfig, {"head": -1}, ["modal head is -1", "0 for none"]),
+    "poles outside": (ModalFilterConfig, {"r_max": 1.0}, ["r_max 1.0", "< 1"]),
+    "poles crossed": (ModalFilterConfig, {"r_min": 0.9999}, ["r_min is 0.9999", "r_min <= r_max"]),
+    "no short tap of R": (GatedConvConfig, {"short_taps": 0}, ["short_taps is 0", "at least 1"]),
     "no window": (AttentionConfig, {"window": 0}, ["window is 0", "at least 1"]),
     "odd rotation": (AttentionConfig, {"rotary_width": 3}, ["rotary_width is 3", "even"]),
     "negative rotation": (AttentionConfig, {"rotary_width": -2}, ["rotary_width is -2", "even"]),
@@ -80,7 +94,9 @@ def test_options_are_frozen():
         HyenaConfig().order = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("cls", [HyenaConfig, AttentionConfig, ImplicitFilterConfig, Mixers])
+@pytest.mark.parametrize(
+    "cls", [HyenaConfig, GatedConvConfig, AttentionConfig, ImplicitFilterConfig, ModalFilterConfig, Mixers]
+)
 def test_equal_options_are_equal(cls: type):
     assert cls() == cls()
     assert hash(cls()) == hash(cls())

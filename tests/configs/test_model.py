@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.mixers import AttentionConfig, GatedConvConfig, HyenaConfig, ImplicitFilterConfig, Mixers, ModalFilterConfig
 from hyena.configs.model import ModelConfig
 from tests.helpers import refused
 
@@ -14,17 +14,20 @@ FILTER = ImplicitFilterConfig(
     features=5, width=7, inner_layers=1, frequency=2.5, train_features=True, window="none", decay_target=0.1, fast_decay=0.2,
     slow_decay=2.0, shift=0.05, channel_norm=True, init_std=0.1,
 )  # fmt: skip
+MODAL = ModalFilterConfig(order=3, head=5, r_min=0.5, r_max=0.9)
 HYENA = HyenaConfig(
-    order=3, short_taps=5, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER
+    order=3, short_taps=5, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER,
+    modal=MODAL,
 )  # fmt: skip
+GATED = GatedConvConfig(short_taps=4, skip=False, in_bias=False, out_bias=False, filter=MODAL)
 ATTENTION = AttentionConfig(
     heads=4, kv_heads=2, rotary_width=6, rotary_base=100.0, qkv_bias=False, out_bias=False, dropout=0.4
 )  # fmt: skip
 FULL = ModelConfig(
-    pattern="HW AH", width=48, vocab_size=30, max_length=100, beyond="extend", tokenizer="file:bpe.json", vocab_multiple=16,
+    pattern="HW AHR", width=48, vocab_size=30, max_length=100, beyond="extend", tokenizer="file:bpe.json", vocab_multiple=16,
     norm="rms", norm_eps=1e-6, mlp="gated", mlp_width=80, activation="silu", tied=False, float32_residual=False,
     position_rows=90, dropout=0.1, embed_dropout=0.2, init_std=0.03,
-    mixers=Mixers(H=HYENA, A=ATTENTION, W=AttentionConfig(heads=2, window=9)),
+    mixers=Mixers(H=HYENA, R=GATED, A=ATTENTION, W=AttentionConfig(heads=2, window=9)),
 )  # fmt: skip
 """Every option differs from its default."""
 
@@ -48,11 +51,12 @@ def test_every_option_is_tried():
 
     differs(FULL, ModelConfig("H", 8, 4), without="mixers")
     differs(HYENA, HyenaConfig())
+    differs(GATED, GatedConvConfig())
     assert {f.name for f in fields(ATTENTION) if getattr(ATTENTION, f.name) == f.default} == {"window"}
 
 
 def test_only_mixers_in_the_pattern_are_written():
-    assert list(FULL.to_dict()["mixers"]) == ["A", "H", "W"]
+    assert list(FULL.to_dict()["mixers"]) == ["A", "H", "R", "W"]
     only = FULL.replace(pattern="HH")
     assert list(only.to_dict()["mixers"]) == ["H"]
     assert ModelConfig.from_dict(only.to_dict()).to_dict() == only.to_dict()
@@ -131,7 +135,7 @@ def test_what_cannot_be_built_is_refused(case: str):
     ("values", "parts"),
     [
         ({"widht": 3}, ["model.json has no key 'widht'", "did you mean 'width'?"]),
-        ({"mixers": {"B": {}}}, ["model.json: mixers", "'B'", "H, A, W"]),
+        ({"mixers": {"B": {}}}, ["model.json: mixers", "'B'", "H, R, A, W"]),
         ({"mixers": {"H": {"filter": {"shfit": 1}}}}, ["model.json: mixers: H: filter", "'shfit'", "did you mean 'shift'?"]),
         ({"width": True}, ["model.json: width", "True", "a whole number"]),
         ({"beyond": "truncat"}, ["model.json: beyond", "did you mean 'truncate'?", "('error', 'truncate', 'extend')"]),

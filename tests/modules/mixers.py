@@ -3,7 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from hyena.configs.mixers import LETTERS, AttentionConfig, Beyond, HyenaConfig, ImplicitFilterConfig, MixerConfig, Mixers
+from hyena.configs.mixers import (
+    LETTERS,
+    AttentionConfig,
+    Beyond,
+    GatedConvConfig,
+    HyenaConfig,
+    ImplicitFilterConfig,
+    MixerConfig,
+    Mixers,
+    ModalFilterConfig,
+)
 from hyena.modules import build
 
 WIDTH, MAX_LENGTH = 32, 64
@@ -14,6 +24,11 @@ VARIANTS: dict[str, MixerConfig] = {
     "H of order 4, bare": HyenaConfig(order=4, skip=False, filter=ImplicitFilterConfig(window="none", inner_layers=0)),
     "H with outer gates": HyenaConfig(gating="outer", order=3, filter=ImplicitFilterConfig(train_features=True, shift=0.05)),
     "H with normed taps": HyenaConfig(filter=ImplicitFilterConfig(features=3, channel_norm=True, width=8)),
+    "R of one pole, bare": GatedConvConfig(
+        skip=False, in_bias=False, out_bias=False, short_taps=2, filter=ModalFilterConfig(order=1)
+    ),
+    "R with a head": GatedConvConfig(short_taps=1, filter=ModalFilterConfig(order=3, head=5)),
+    "R with a long head": GatedConvConfig(filter=ModalFilterConfig(order=2, head=40, r_min=0.5)),
     "A in groups": AttentionConfig(heads=4, kv_heads=2, rotary_width=4, qkv_bias=False, out_bias=False),
     "A without positions": AttentionConfig(heads=2, rotary_width=0),
     "W of 1": AttentionConfig(window=1),

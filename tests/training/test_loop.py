@@ -298,7 +298,7 @@ def test_what_was_changed_in_the_data_is_noted_once(tmp_path: Path):
     train(tiny(tmp_path / "run", path, iupac="n", **model), note=notes.append)
     assert sum("FASTA, 1 record" in note for note in notes) == 1
     assert sum("100 ambiguity codes" in note for note in notes) == 1
-    assert sum("implicit filters: " in note for note in notes) == 1
+    assert sum("long filters: " in note for note in notes) == 1
     assert len(notes) == 5, "what the groups of parameters are comes last"
 
 

@@ -84,7 +84,7 @@ def test_the_groups_are_described_with_their_sizes_and_rates():
     lines = describe(optimizer_for(model, CONFIG))
     sizes = {group["name"]: sum(p.numel() for p in group["params"]) for group in parameter_groups(model, CONFIG)}
     assert f"weight matrices: {sizes['decay']:,} numbers in 5 tensors, rate 0.01, weight decay 0.5" in lines
-    assert f"implicit filters: {sizes['filter']:,} numbers in 8 tensors, rate 0.003, weight decay 0" in lines
+    assert f"long filters: {sizes['filter']:,} numbers in 8 tensors, rate 0.003, weight decay 0" in lines
     assert len(lines) == 3
 
 
