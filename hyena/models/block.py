@@ -1,5 +1,7 @@
 """The block, the same for every mixer: a mixer and an MLP, each before its own norm, each added to the stream."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,6 +26,12 @@ class Block(nn.Module):
         """The residual stream x (B, L, D) through the block."""
         x = x + self.dropout(self.mixer(self.mixer_norm(x)))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+    def peek(self, x: Float[Tensor, "B L D"], state: Any) -> tuple[Float[Tensor, "B L D"], Any]:
+        """`forward` of a chunk x after what the mixer's state has read, and what its `commit` takes. For inference."""
+        y, new = self.mixer.peek(self.mixer_norm(x), state)
+        x = x + y
+        return x + self.mlp(self.mlp_norm(x)), new
 
     def flops(self, L: int) -> int:
         """The mixer as it says, the MLP 2 operations a weight and token; norms and activations are left out."""

@@ -14,6 +14,8 @@ from hyena.errors import HyenaError
 from hyena.models import store
 from hyena.models.backbone import Backbone
 from hyena.models.init import initialise
+from hyena.models.state import Draft, ModelState, load_state
+from hyena.ops.decoding import Decoding
 
 Pool = Literal["mean", "last", "first", "sum"]
 
@@ -43,9 +45,9 @@ class Model(nn.Module):
         """Operations of one forward over one sequence of L tokens (a multiply-add counts 2); the head is added by it."""
         return sum(block.flops(L) for block in self.backbone.layers)
 
-    def state_bytes(self, L: int) -> int:
-        """Bytes one sequence must keep after L tokens to go on exactly: nothing but the mixers has a memory."""
-        return sum(block.mixer.state_bytes(L) for block in self.backbone.layers)
+    def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
+        """Bytes of the state of one sequence of L tokens, begun with max_length = L."""
+        return self.backbone.state_bytes(L, decoding)
 
     def parameter_count(self) -> int:
         """Trainable numbers; tied ones count once."""
@@ -80,6 +82,41 @@ class LanguageModel(Model):
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L V"]:
         """Logits (B, L, V) of ids (B, L): row t predicts token t + 1 and depends on tokens 0 .. t."""
         return self.logits(self.backbone(ids))
+
+    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> ModelState:
+        """The state of `batch_size` rows of which nothing was read: what `extend` goes on from.
+
+        max_length: tokens that a row will have at most; none given, buffers grow as they must. decoding: the engine of the long
+        convolutions: "cached", "tiled", "epoched", or "auto" (see `hyena.ops.decoding`); all give the same numbers.
+        """
+        return self.backbone.init_state(batch_size, max_length, decoding)
+
+    def extend(
+        self, ids: Int[Tensor, "B L"], state: ModelState, lengths: Int[Tensor, "B"] | None = None
+    ) -> tuple[Float[Tensor, "B L V"], ModelState]:
+        """Logits of a chunk of ids (B, n), n >= 1, after what the state has read, and the state after it. No gradient.
+
+        model.extend(chunk, state) == model(ids)[:, chunk] for every way to split ids into chunks. The state given is consumed:
+        go on from the one returned. lengths (B,): row b has lengths[b] tokens, 0 .. n, then padding; logits there are NaN.
+        """
+        hidden, state = self.backbone.extend(ids, state, lengths)
+        return self.logits(hidden), state
+
+    def peek(self, ids: Int[Tensor, "B L"], state: ModelState) -> tuple[Float[Tensor, "B L V"], Draft]:
+        """Logits of ids that might follow, and the draft of them: the state stays as it is and can be used again.
+
+        What speculative decoding needs: look at drafted tokens, then `commit` those that are accepted.
+        """
+        hidden, draft = self.backbone.peek(ids, state)
+        return self.logits(hidden), draft
+
+    def commit(self, draft: Draft, lengths: Int[Tensor, "B"] | None = None) -> ModelState:
+        """The state after a draft's tokens, of row b after the first lengths[b]. Consumes the state that was looked at from."""
+        return self.backbone.commit(draft, lengths)
+
+    def load_state(self, path: str | Path) -> ModelState:
+        """What `state.save(path)` wrote. `HyenaError` where it is the state of another model or of other weights."""
+        return load_state(path, self.init_state)
 
     def flops(self, L: int) -> int:
         """Blocks and head."""

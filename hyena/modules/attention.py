@@ -3,6 +3,8 @@
 A window is computed block by block, each against itself and the block before it, so its memory grows with L and not L^2.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,7 +13,11 @@ from torch import Tensor, nn
 
 from hyena.configs.mixers import AttentionConfig
 from hyena.errors import HyenaError
+from hyena.modules.mixer import Streamed
 from hyena.modules.rotary import Rotary
+from hyena.ops.decoding import Decoding
+from hyena.ops.history import UNBOUNDED, History, room
+from hyena.ops.tree import State
 
 
 def heads_for(width: int) -> int:
@@ -19,7 +25,22 @@ def heads_for(width: int) -> int:
     return next(heads for heads in range(1, width + 1) if width % heads == 0 and width // heads <= 64)
 
 
-class Attention(nn.Module):
+_SCORES = 2**26
+"""Scores of a mask held at once: longer chunks are worked in blocks of queries."""
+
+
+@dataclass
+class AttentionState(State):
+    """Keys and values in reach, the keys turned by their positions."""
+
+    keys: History
+    values: History
+    """(B, H, t, P)."""
+    position: Tensor
+    """(B,): tokens read of each row."""
+
+
+class Attention(Streamed, nn.Module):
     """The mixer. `qkv_proj` holds the rows of all queries, then of all keys, then of all values."""
 
     def __init__(self, config: AttentionConfig, width: int):
@@ -43,11 +64,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D), any L."""
-        qkv = rearrange(self.qkv_proj(x), "B L (H P) -> B H L P", P=self.head_width)
-        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
-        if self.rotary is not None:
-            qk = self.rotary(qk)
-        q, k = qk.split([self.heads, self.kv_heads], dim=1)
+        q, k, v = self._heads(x)
         dropout = self.config.dropout if self.training else 0.0
         if self.window is None or self.window >= x.shape[1]:
             y = _attend(q, k, v, dropout, is_causal=True)
@@ -55,16 +72,74 @@ class Attention(nn.Module):
             y = windowed(q, k, v, self.window, dropout)
         return self.out_proj(rearrange(y, "B H L P -> B L (H P)"))
 
+    def _heads(self, x: Tensor, begin: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, L, P) of x (B, L, D), whose tokens are those from begin[b] on."""
+        qkv = rearrange(self.qkv_proj(x), "B L (H P) -> B H L P", P=self.head_width)
+        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if self.rotary is not None:
+            qk = self.rotary(qk, begin)
+        q, k = qk.split([self.heads, self.kv_heads], dim=1)
+        return q, k, v
+
+    @property
+    def _reach(self) -> int:
+        """Tokens before the present one that are seen."""
+        return UNBOUNDED if self.window is None else self.window - 1
+
+    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> AttentionState:
+        """Nothing read. decoding is for long convolutions: nothing here depends on it."""
+        places = 0 if max_length is None else room(max_length, self._reach)
+        shape = (batch_size, self.kv_heads, places, self.head_width)
+        keys, values = (History.begin(self.qkv_proj.weight.new_zeros(shape), self._reach) for _ in range(2))
+        return AttentionState(keys, values, torch.zeros(batch_size, dtype=torch.int64, device=self.qkv_proj.weight.device))
+
+    def peek(self, x: Float[Tensor, "B L D"], state: AttentionState) -> tuple[Float[Tensor, "B L D"], tuple[Tensor, Tensor]]:
+        """See `Mixer.peek`."""
+        q, k, v = self._heads(x, state.position)
+        kept, n = state.keys.kept, x.shape[1]
+        y = self._after(q, state.keys.followed_by(k), state.values.followed_by(v), state.position.clamp(max=kept))
+        return self.out_proj(rearrange(y, "B H L P -> B L (H P)", L=n)), (k, v)
+
+    def _after(self, q: Tensor, k: Tensor, v: Tensor, known: Tensor) -> Tensor:
+        """Attention of the last n tokens q (B, H, n, P) over k, v (B, H, T, P); of the T - n before them row b has known[b]."""
+        n, T = q.shape[2], k.shape[2]
+        kept = T - n
+        even = int(known.min()) == kept
+        if even and (self.window is None or self.window >= T) and (n == 1 or not kept):
+            return _attend(q, k, v, 0.0, is_causal=n > 1)
+        step = max(1, min(n, _SCORES // T))
+        if self.window is not None:
+            step = max(1, min(step, self.window))
+        parts = []
+        for s in range(0, n, step):
+            stop = min(s + step, n)
+            low = 0 if self.window is None else max(0, kept + s - self.window + 1)
+            times, keys = torch.arange(kept + s, kept + stop, device=q.device), torch.arange(low, kept + stop, device=q.device)
+            seen = keys <= times[:, None]
+            if self.window is not None:
+                seen &= keys > times[:, None] - self.window
+            if not even:
+                seen = seen & (keys >= kept - known[:, None, None])
+            mask = seen.view(-1, 1, *seen.shape[-2:])
+            parts.append(_attend(q[:, :, s:stop], k[:, :, low : kept + stop], v[:, :, low : kept + stop], 0.0, mask))
+        return torch.cat(parts, 2)
+
+    def commit(self, state: AttentionState, new: tuple[Tensor, Tensor], lengths: Tensor | None = None) -> None:
+        """Keep the keys and values in reach."""
+        k, v = new
+        state.keys.append([k], lengths)
+        state.values.append([v], lengths)
+        state.position = state.position + (k.shape[2] if lengths is None else lengths)
+
     def flops(self, L: int) -> int:
         """Projections, and scores and sums over all keys within the window (the causal half is counted whole)."""
         keys = L if self.window is None or self.window >= L else 2 * self.window
         weights = self.qkv_proj.weight.numel() + self.out_proj.weight.numel()
         return 2 * L * weights + 4 * L * keys * self.width
 
-    def state_bytes(self, L: int) -> int:
-        """Keys and values of the tokens in reach."""
-        reach = L if self.window is None else min(L, self.window)
-        return 2 * self.kv_heads * self.head_width * reach * self.qkv_proj.weight.element_size()
+    def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
+        """Keys and values of the tokens in reach, with some room, and the position."""
+        return 2 * self.kv_heads * self.head_width * room(L, self._reach) * self.qkv_proj.weight.element_size() + 8
 
     def bounded(self) -> bool:
         """Any length is read."""

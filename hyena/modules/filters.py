@@ -7,6 +7,7 @@ of the grid, never another grid. (arXiv 2302.10866, section 3.3 and appendix D; 
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from hyena.configs.mixers import Beyond, ImplicitFilterConfig
 from hyena.errors import HyenaError
 from hyena.modules.kept import KeptFilter
 from hyena.ops import windowed
+from hyena.ops.decoding import Decoding, begin, online_bytes
+from hyena.ops.lags import Lags
+from hyena.ops.online import Part
 
 
 def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor]:
@@ -68,6 +72,41 @@ class ImplicitFilter(KeptFilter):
         """Never past the grid on nobody's request: there the filter may have no value at all."""
         ahead = super()._worth(K)
         return min(ahead, self.max_length) if self.max_length >= K else ahead
+
+    def lags_source(self) -> Callable[[int], Tensor]:
+        """What gives the first K taps (G, K), without a gradient, to the online convolution."""
+
+        def first(K: int) -> Tensor:
+            with torch.no_grad():
+                return self.shared(K)
+
+        return first
+
+    @property
+    def reach(self) -> int | None:
+        """Taps in all; None: no end."""
+        return None if self.beyond == "extend" else self.max_length
+
+    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> Part:
+        """An online convolution of this filter alone (a model has one for all of its filters)."""
+        lags = Lags([self.lags_source()], self.reach, self.max_length)
+        return begin(lags, batch_size, max_length, decoding).parts()[0]
+
+    def past(self, state: Part, n: int) -> Tensor | None:
+        """What the inputs so far contribute to the next n outputs (B, G, n); None: nothing."""
+        return state.past(n)
+
+    def near(self, state: Part, n: int) -> Tensor:
+        """The first n taps (G, n), or as many as there are: for what the next n inputs do among themselves."""
+        return state.taps(n)
+
+    def commit(self, state: Part, u: Tensor, lengths: Tensor | None = None) -> None:
+        """Take in inputs (B, G, n), of row b the first lengths[b]."""
+        state.commit(u, lengths)
+
+    def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
+        """Bytes of one row's online convolution over L tokens."""
+        return online_bytes(self.groups, max(4, self.out.weight.element_size()), self.reach, L, decoding)
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 of the grid alone, never kept: a long filter read in pieces, in bounded memory."""

@@ -7,6 +7,9 @@
 Order 2 is y = W_out (x_0 * (h conv (x_1 * v) + d * x_1 * v)): one long convolution between two gates. HyenaDNA is this class.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,13 +18,25 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import activation
+from hyena.modules.mixer import Streamed
 from hyena.modules.projection import channels_first, channels_first_apart, channels_last, plain_linear
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import Spectrum, hyena_conv, long_conv, projected_hyena_conv
+from hyena.ops.decoding import Decoding
+from hyena.ops.history import Window
 from hyena.ops.plan import conv_flops
+from hyena.ops.tree import State
 
 
-class Hyena(nn.Module):
+@dataclass
+class HyenaState(State):
+    """What goes on: the last inputs of the short convolution, and the memory of the long ones."""
+
+    short: Window
+    long: Any
+
+
+class Hyena(Streamed, nn.Module):
     """The mixer. The N - 1 long filters of D channels are rows o D + d of one implicit filter and of `skip`."""
 
     def __init__(self, config: HyenaConfig, width: int, max_length: int, beyond: Beyond):
@@ -82,6 +97,44 @@ class Hyena(nn.Module):
         """What multiplies before a convolution: the gate (B, D, L) itself."""
         return gate
 
+    def init_state(
+        self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto", long: Any = None
+    ) -> HyenaState:
+        """See `Mixer.init_state`. long: this mixer's part of an online convolution that a model has for all of its mixers."""
+        if long is None:
+            long = self.filter.init_state(batch_size, max_length, decoding)
+        return HyenaState(self.short_conv.init_state(batch_size), long)
+
+    def peek(self, x: Float[Tensor, "B L D"], state: HyenaState) -> tuple[Float[Tensor, "B L D"], tuple[Tensor, Tensor]]:
+        """See `Mixer.peek`: the recurrence, each convolution split at the present chunk."""
+        projected, n = channels_first(self.in_proj, x), x.shape[1]
+        first_gate, *gates, v = self.short_conv.peek(projected, state.short).chunk(self.config.order + 1, dim=1)
+        past, taps = self.filter.past(state.long, n), self.filter.near(state.long, n)
+        inputs: list[Tensor] = []
+        for o, gate in enumerate(reversed(gates)):
+            rows = slice(o * self.width, (o + 1) * self.width)
+            u = v.to(taps.dtype) * self._gate(gate).to(taps.dtype)
+            inputs.append(u)
+            v = self._present(u, taps[rows], None if self.skip is None else self.skip[rows].to(taps.dtype))
+            if past is not None:
+                v = v.add_(past[:, rows])
+            if self.order_scale is not None:
+                v = v * self.order_scale[o]
+        y = (v * first_gate).to(x.dtype)
+        return channels_last(self.out_proj, self.act(y)), (projected, inputs[0] if len(inputs) == 1 else torch.cat(inputs, 1))
+
+    def _present(self, u: Tensor, h: Tensor, skip: Tensor | None) -> Tensor:
+        """The convolution of a chunk u (B, D, n) with itself."""
+        if u.shape[-1] == 1:
+            return u * (h[:, :1] if skip is None else h[:, :1] + skip[:, None])
+        return long_conv(u, h, skip)
+
+    def commit(self, state: HyenaState, new: tuple[Tensor, Tensor], lengths: Tensor | None = None) -> None:
+        """See `Mixer.commit`."""
+        projected, u = new
+        state.short.append(projected, lengths)
+        self.filter.commit(state.long, u, lengths)
+
     def flops(self, L: int) -> int:
         """Projections, short and long convolutions, gates, and the filters once."""
         D, K = self.width, self.filter.used(L)
@@ -95,11 +148,10 @@ class Hyena(nn.Module):
             + self.filter.flops(L)
         )
 
-    def state_bytes(self, L: int) -> int:
-        """The last inputs of the short convolution, and of each long one in float32 as many as its filter reaches back."""
-        size = self.in_proj.weight.element_size()
-        short = (self.config.order + 1) * self.width * (self.config.short_taps - 1) * size
-        return short + self.convolutions * self.width * self.filter.used(L) * max(4, size)
+    def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
+        """The last inputs of the short convolution in the model's dtype, and what the long filters keep."""
+        self.check_length(L)
+        return self.short_conv.state_bytes() + self.filter.state_bytes(L, decoding)
 
     def bounded(self) -> bool:
         """Past max_length `beyond` decides."""

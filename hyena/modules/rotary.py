@@ -17,12 +17,15 @@ class Rotary(Float32Module):
         exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
         self.register_buffer("inv_freq", (base**-exponents).float())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, H, L, P) with P >= w, tokens 0 .. L - 1; returns the same shape and dtype."""
+    def forward(self, x: Tensor, begin: Tensor | None = None) -> Tensor:
+        """x (B, H, L, P) with P >= w, tokens begin[b] .. begin[b] + L - 1 (from 0 where not given); same shape and dtype."""
         width = 2 * self.inv_freq.shape[0]
         dtype = at_least_float32(torch.promote_types(x.dtype, self.inv_freq.dtype))
         with torch.autocast(x.device.type, enabled=False):
-            angles = torch.arange(x.shape[2], device=x.device, dtype=dtype)[:, None] * self.inv_freq.to(dtype)
+            times = torch.arange(x.shape[2], device=x.device)
+            if begin is not None:
+                times = begin[:, None, None] + times  # (B, 1, L)
+            angles = times.to(dtype)[..., None] * self.inv_freq.to(dtype)
             cos, sin = angles.cos(), angles.sin()
             a, b = x[..., :width].to(dtype).chunk(2, dim=-1)
             turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hyena.ops import long_conv
+from hyena.ops.history import Window
 
 
 class ShortConv(nn.Module):
@@ -22,6 +23,21 @@ class ShortConv(nn.Module):
     def forward(self, x: Float[Tensor, "B D L"]) -> Float[Tensor, "B D L"]:
         """x (B, D, L), any L."""
         return long_conv(x, self.taps) + self.bias[:, None]
+
+    def init_state(self, batch_size: int) -> Window:
+        """Nothing read: zeros before the sequence."""
+        return Window.begin(batch_size, len(self.taps), self.taps.shape[1] - 1, self.bias)
+
+    def peek(self, x: Float[Tensor, "B D L"], state: Window) -> Float[Tensor, "B D L"]:
+        """The outputs of inputs x (B, D, L) that follow those of the state, which is not changed."""
+        whole, L = state.followed_by(x), x.shape[-1]
+        if L == 1:
+            return ((whole * self.taps.flip(1)).sum(-1) + self.bias)[..., None]
+        return long_conv(whole, self.taps)[..., -L:] + self.bias[:, None]
+
+    def state_bytes(self) -> int:
+        """Bytes of one row's last inputs."""
+        return len(self.taps) * (self.taps.shape[1] - 1) * self.taps.element_size()
 
     def flops(self, L: int) -> int:
         """2 K operations a channel and token."""

@@ -21,12 +21,18 @@ _FEW = 256
 """Tokens of a stream for which computing ahead does not pay."""
 
 
-def begin(lags: Lags, rows: int, max_length: int | None = None, decoding: Decoding = "auto") -> Online:
-    """The state of no inputs. max_length: inputs that a row will read at most; none given: buffers grow as they must."""
+def engine(decoding: Decoding, max_length: int | None) -> Decoding:
+    """The engine that "auto" means for streams of so many tokens; any other name is itself."""
     if decoding not in get_args(Decoding):
         raise HyenaError(f"unknown decoding {decoding!r}: use {', '.join(map(repr, get_args(Decoding)))}")
-    if decoding == "auto":
-        decoding = "cached" if max_length is not None and max_length <= _FEW else "tiled"
+    if decoding != "auto":
+        return decoding
+    return "cached" if max_length is not None and max_length <= _FEW else "tiled"
+
+
+def begin(lags: Lags, rows: int, max_length: int | None = None, decoding: Decoding = "auto") -> Online:
+    """The state of no inputs. max_length: inputs that a row will read at most; none given: buffers grow as they must."""
+    decoding = engine(decoding, max_length)
     places = _places(lags.reach, max_length)
     kept = UNBOUNDED if lags.reach is None else lags.reach - 1
     history = History.begin(lags.like.new_zeros(rows, lags.channels, places), kept)
@@ -35,14 +41,13 @@ def begin(lags: Lags, rows: int, max_length: int | None = None, decoding: Decodi
     longest = _longest(lags.reach, max_length, decoding)
     pending = lags.like.new_zeros(rows, lags.channels, longest if max_length is not None else 0)
     few = lags.like.new_zeros(rows, BLOCK if decoding == "tiled" else longest, lags.channels)
-    joined = torch.zeros(rows, dtype=torch.int64)
+    joined = torch.zeros(rows, dtype=torch.int64, device=few.device)
     return Tiled(lags, history, pending, few, few.clone(), joined, longest, max_length or 0)
 
 
 def online_bytes(channels: int, size: int, reach: int | None, length: int, decoding: Decoding = "auto") -> int:
     """Bytes of one row's state, begun with max_length = length; size: bytes of a number."""
-    if decoding == "auto":
-        decoding = "cached" if length <= _FEW else "tiled"
+    decoding = engine(decoding, length)
     places = _places(reach, length)
     if decoding == "cached":
         return places * channels * size

@@ -28,9 +28,12 @@ class Lags:
     A constant of a model, not a state: states of the same model share one.
     """
 
-    def __init__(self, sources: Sequence[Callable[[int], Tensor]], reach: int | None):
-        """sources: for each part of the channels, what gives its first K taps (D, K); reach: taps in all, None: no end."""
-        self.sources, self.reach = list(sources), reach
+    def __init__(self, sources: Sequence[Callable[[int], Tensor]], reach: int | None, grid: int = 0):
+        """sources: for each part of the channels, what gives its first K taps (D, K).
+
+        reach: taps in all, None: no end. grid: taps past it are not computed before one is needed.
+        """
+        self.sources, self.reach, self.grid = list(sources), reach, grid
         self.parts = [source(1) for source in self.sources]
         bounds = torch.tensor([0] + [len(part) for part in self.parts]).cumsum(0).tolist()
         self.places = [slice(a, b) for a, b in itertools.pairwise(bounds)]
@@ -50,9 +53,26 @@ class Lags:
         K = K if self.reach is None else min(K, self.reach)
         if self.known < K:
             ahead = 1 << (K - 1).bit_length()
-            self.known = ahead if self.reach is None else min(ahead, self.reach)
+            if self.reach is not None:
+                ahead = min(ahead, self.reach)
+            elif self.grid >= K:
+                ahead = min(ahead, self.grid)
+            self.known = ahead
             self.parts = [source(self.known) for source in self.sources]
             self._backwards = []
+
+    def current(self) -> bool:
+        """Whether the taps are still those that the sources give."""
+        now = [source(self.known) for source in self.sources]
+        return all(a.data_ptr() == b.data_ptr() and a.shape == b.shape for a, b in zip(now, self.parts, strict=True))
+
+    def same(self, other: "Lags") -> bool:
+        """Whether another one's taps are these."""
+        K = max(self.known, other.known)
+        self.need(K)
+        other.need(K)
+        alike = self.reach == other.reach and self.places == other.places
+        return other is self or (alike and all(torch.equal(a, b) for a, b in zip(self.parts, other.parts, strict=True)))
 
     def near(self, K: int) -> Tensor:
         """Taps K .. 1 (K, C), the farthest first: what multiplies the last K inputs, laid out time by time. Kept for each K."""

@@ -50,7 +50,7 @@ class Online(State):
     @classmethod
     def _alike(cls, states: list[Self]) -> list[Self]:
         """Nothing to do, where they belong together."""
-        if any(state.lags is not states[0].lags for state in states):
+        if not all(states[0].lags is state.lags or states[0].lags.same(state.lags) for state in states):
             raise HyenaError("states of different models, or of one model's different weights, cannot be put together")
         return states
 

@@ -18,6 +18,21 @@ from hyena.errors import HyenaError
 class State:
     """The base of every state."""
 
+    def taken(self) -> Self:
+        """The same state under a new name, for whoever will change it: the old name raises `HyenaError` from now on."""
+        self._check()
+        moved = object.__new__(type(self))
+        moved.__dict__.update(vars(self))
+        self.__dict__["_spent"] = True
+        return moved
+
+    def _check(self) -> None:
+        """One clear line where the state is gone."""
+        if "_spent" in vars(self):
+            raise HyenaError(
+                "this state was consumed: go on from the one that `extend` or `commit` returned, or clone() it before the call"
+            )
+
     def clone(self) -> Self:
         """An independent copy: what happens to one never reaches the other."""
         return self._mapped(Tensor.clone, {})
@@ -82,6 +97,7 @@ class State:
 
     def _mapped(self, f: Callable[[Tensor], Tensor], memo: dict[int, Any]) -> Self:
         """A copy of the tree with f of every tensor; memo: the copies made so far, by what they are copies of."""
+        self._check()
         if id(self) not in memo:
             copy = object.__new__(type(self))
             memo[id(self)] = copy
@@ -92,6 +108,8 @@ class State:
     def _joined(cls, states: list[Any], memo: dict[int, Any]) -> Any:
         """`cat`, with what was joined so far by the first of what it was joined from."""
         first = states[0]
+        for state in states:
+            state._check()
         if id(first) not in memo:
             memo[id(first)] = made = object.__new__(cls)
             ready = cls._alike(states)
