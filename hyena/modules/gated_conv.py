@@ -65,18 +65,16 @@ class GatedConv(Streamed, nn.Module):
         """Nothing read. max_length and decoding are for other mixers: nothing here depends on them."""
         return GatedConvState(self.short_conv.init_state(batch_size), self.filter.init_state(batch_size, max_length, decoding))
 
-    @torch.no_grad()
     def peek(self, x: Float[Tensor, "B L D"], state: GatedConvState) -> tuple[Float[Tensor, "B L D"], _New]:
-        """See `Mixer.peek`. Without gradient."""
+        """See `Mixer.peek`."""
         streams = channels_first(self.in_proj, x)
         q, k, v = self.short_conv.peek(streams, state.streams).to(at_least_float32(x.dtype)).chunk(3, dim=1)
         u = k * v
-        y = self.filter.past(state.modes, u.shape[2]) + self.filter.among(u)
+        y = self.filter.present(state.modes, u)
         if self.skip is not None:
             y = torch.addcmul(y, u, self.skip.to(y.dtype)[:, None])
         return channels_last(self.out_proj, (q * y).to(streams.dtype)), _New(streams, u)
 
-    @torch.no_grad()
     def commit(self, state: GatedConvState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
         """See `Mixer.commit`."""
         state.streams.append(new.streams, lengths)

@@ -96,10 +96,14 @@ class KeptFilter(Float32Module):
 
     def _kept(self) -> _Kept:
         """What was kept; nothing where a tensor that it depends on has changed."""
-        sources = [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
+        sources = self._sources()
         if self._cached is None or not _same(self._cached.sources, sources):
             self._cached = _Kept([s.clone() for s in sources])
         return self._cached
+
+    def _sources(self) -> list[Tensor]:
+        """Every tensor that the taps depend on."""
+        return [tensor.detach() for tensor in self.state_dict(keep_vars=True).values()]
 
     def _kept_taps(self, kept: _Kept, K: int) -> Tensor:
         """At least K taps, computed again where they are too few."""

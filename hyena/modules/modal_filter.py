@@ -104,7 +104,7 @@ class ModalFilter(KeptFilter):
         """The tail, a product of 2 S terms a tap; it is computed once a forward, not once a sequence."""
         return 4 * self.config.order * self.groups * max(length - self.config.head, 0)
 
-    # --- the stream: one filter a channel, G = D ----------------------------------------------------------------------------
+    # --- the stream: one filter a channel, G = D; for inference, under torch.no_grad() -------------------------------------
 
     def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> ModalState:
         """Nothing read yet. max_length and decoding are for other filters: nothing here depends on them."""
@@ -118,11 +118,10 @@ class ModalFilter(KeptFilter):
         modes = 2 * self.config.order * torch.finfo(modal.wide(self.residues)).bits // 8
         return self.groups * (modes + self.config.head * self.residues.element_size())
 
-    @torch.no_grad()
     def past(self, state: ModalState, n: int) -> Float[Tensor, "B D n"]:
         """What the inputs so far give to the next n outputs, in the dtype of the residues."""
         if n == 1:
-            return self._next(state)
+            return self._next(state, self._step())
         if state.head is None:
             return modal.modal_past(state.modes, self.log_poles(), self.residues, n)
         # The inputs kept meet taps of the head in the next K_head outputs alone; later ones see them through the modes.
@@ -136,30 +135,29 @@ class ModalFilter(KeptFilter):
         later = modal.modal_state(kept, log_poles, state.modes)
         return torch.cat([y, modal.modal_past(later, log_poles, self.residues, n - near)], 2)
 
-    @torch.no_grad()
     def near(self, state: ModalState, n: int) -> Float[Tensor, "G n"]:
         """The first n taps: for what the next n inputs do among themselves."""
         return self._step().now if n == 1 else self.shared(n)
 
-    @torch.no_grad()
-    def among(self, u: Float[Tensor, "B D n"]) -> Float[Tensor, "B D n"]:
-        """What inputs (B, D, n) give to the outputs at their own times: with `past`, all that these outputs are made of."""
+    def present(self, state: ModalState, u: Float[Tensor, "B D n"]) -> Float[Tensor, "B D n"]:
+        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed."""
         n = u.shape[2]
-        return u * self._step().now if n == 1 else long_conv(u, self.prepared(n, self.groups))
+        if n == 1:
+            step = self._step()
+            return torch.addcmul(self._next(state, step), u, step.now)
+        return self.past(state, n) + long_conv(u, self.prepared(n, self.groups))
 
-    def _next(self, state: ModalState) -> Tensor:
-        """The same for one output, in a few operations."""
-        step = self._step()
+    def _next(self, state: ModalState, step: _Step) -> Tensor:
+        """`past` for one output, in a few operations."""
         y = modal.modal_read(state.modes, step.read).to(self.residues.dtype)
         if state.head is not None:
             y = y + (state.head.inputs * step.head).sum(-1)
         return y[..., None]
 
-    @torch.no_grad()
     def commit(self, state: ModalState, u: Float[Tensor, "B D n"], lengths: Int[Tensor, "B"] | None = None) -> None:
         """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
         n = u.shape[2]
-        u = u.to(at_least_float32(u.dtype))
+        u = u.detach().to(at_least_float32(u.dtype))
         entering = u if state.head is None else state.head.followed_by(u)[..., :n]
         if n == 1:
             modal.modal_advance(state.modes, self._step().lam, entering[..., 0], lengths)
@@ -174,5 +172,10 @@ class ModalFilter(KeptFilter):
 
     def _step_weights(self) -> _Step:
         """The same, made anew."""
-        taps = self._taps(self.config.head + 1).detach()
-        return _Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
+        with torch.no_grad():
+            taps = self._taps(self.config.head + 1)
+            return _Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
+
+    def _sources(self) -> list[Tensor]:
+        """As in `KeptFilter`, without walking through modules: a step asks for them."""
+        return [t.detach() for t in (self.log_decay, self.angle, self.residues, self.head) if t is not None]

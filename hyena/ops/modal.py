@@ -92,7 +92,6 @@ def modal_read(state: Float[Tensor, "B D S 2"], read: Float[Tensor, "D M"]) -> F
     return (state.flatten(2) * read).sum(-1)
 
 
-@torch.no_grad()
 def modal_advance(
     state: Float[Tensor, "B D S 2"],
     lam: Float[Tensor, "D S 2"],
