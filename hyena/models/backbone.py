@@ -88,7 +88,7 @@ class Backbone(nn.Module):
     def _lags_of(self, mixers: list[Hyena]) -> Lags:
         """The taps of all long filters for the online convolution, kept for as long as they are the same."""
         if self._lags is None or not self._lags.current():
-            filters = [mixer.filter for mixer in mixers]
+            filters = [mixer.implicit for mixer in mixers]
             self._lags = Lags([f.lags_source() for f in filters], filters[0].reach, filters[0].max_length)
         return self._lags
 

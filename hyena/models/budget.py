@@ -6,8 +6,7 @@ import torch
 
 from hyena.errors import HyenaError
 from hyena.models.backbone import Backbone
-from hyena.modules.hyena import Hyena
-from hyena.modules.hyena_long import Blocks, bytes_of
+from hyena.modules.hyena_long import Blocks, by_channels, bytes_of
 from hyena.modules.precision import at_least_float32
 from hyena.ops import kernel
 
@@ -88,8 +87,8 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, layers: int | No
     D, rows, size = config.width, B * L, weight.element_size()
     residual = at_least_float32(weight.dtype).itemsize if config.float32_residual else size
     mixers = [block.mixer for block in backbone.layers[:layers]]
-    hyenas = [mixer for mixer in mixers if isinstance(mixer, Hyena)]
-    others = [mixer for mixer in mixers if not isinstance(mixer, Hyena)]
+    hyenas = [mixer for mixer in mixers if by_channels(mixer)]
+    others = [mixer for mixer in mixers if not by_channels(mixer)]
     work = max((workspace(L, mixer.filter.used(L), max(4, size)) for mixer in hyenas), default=0)
     return Budget(
         blocks,

@@ -16,7 +16,7 @@ from hyena.models.backbone import Backbone
 from hyena.models.block import Block
 from hyena.models.budget import Budget, plan_blocks
 from hyena.modules.hyena import Hyena
-from hyena.modules.hyena_long import Blocks, Room, mixed
+from hyena.modules.hyena_long import Blocks, Room, by_channels, mixed
 from hyena.modules.layers import MLP, activate_
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import plain_linear
@@ -81,7 +81,7 @@ def _embedded(backbone: Backbone, ids: Tensor, tokens: int) -> Tensor:
 
 def _through(block: Block, x: Tensor, B: int, L: int, budget: Budget, room: Room) -> None:
     """The stream x (B L, D) through one block, in place."""
-    if isinstance(block.mixer, Hyena):
+    if by_channels(block.mixer):
         _hyena(block, block.mixer, x, B, L, budget.blocks, room)
         return
     rows, state = x.view(B, L, -1), block.mixer.init_state(B, max_length=L)

@@ -68,6 +68,10 @@ class ImplicitFilter(KeptFilter):
             "shorten it, build the model with beyond='truncate' or 'extend', or use model.resized(new_length)"
         )
 
+    def bounded(self) -> bool:
+        """Whether sequences longer than max_length are an error."""
+        return self.beyond == "error"
+
     def _worth(self, K: int) -> int:
         """Never past the grid on nobody's request: there the filter may have no value at all."""
         ahead = super()._worth(K)

@@ -19,6 +19,7 @@ from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import activation
 from hyena.modules.mixer import Streamed
+from hyena.modules.modal_filter import ModalFilter
 from hyena.modules.projection import channels_first, channels_first_apart, channels_last, plain_linear
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import Spectrum, hyena_conv, long_conv, projected_hyena_conv
@@ -37,7 +38,7 @@ class HyenaState(State):
 
 
 class Hyena(Streamed, nn.Module):
-    """The mixer. The N - 1 long filters of D channels are rows o D + d of one implicit filter and of `skip`."""
+    """The mixer. The N - 1 long filters of D channels are rows o D + d of one `filter` and of `skip`."""
 
     def __init__(self, config: HyenaConfig, width: int, max_length: int, beyond: Beyond):
         """width: D; max_length and beyond: see `ModelConfig`."""
@@ -46,11 +47,20 @@ class Hyena(Streamed, nn.Module):
         streams = (config.order + 1) * width
         self.in_proj = nn.Linear(width, streams)
         self.short_conv = ShortConv(streams, config.short_taps)
-        self.filter = ImplicitFilter(config.filter, self.convolutions * width, max_length, beyond)
+        groups, modal = self.convolutions * width, config.modal
+        self.filter: ImplicitFilter | ModalFilter = (
+            ImplicitFilter(config.filter, groups, max_length, beyond) if modal is None else ModalFilter(modal, groups)
+        )
         self.skip = nn.Parameter(torch.randn(self.convolutions * width)) if config.skip else None
         self.order_scale = nn.Parameter(torch.ones(self.convolutions)) if config.order_scale else None
         self.out_proj = nn.Linear(width, width)
         self.act = activation(config.activation)
+
+    @property
+    def implicit(self) -> ImplicitFilter:
+        """The filter of a mixer that has implicit ones."""
+        assert isinstance(self.filter, ImplicitFilter)
+        return self.filter
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
@@ -155,7 +165,7 @@ class Hyena(Streamed, nn.Module):
 
     def bounded(self) -> bool:
         """Past max_length `beyond` decides."""
-        return self.filter.beyond == "error"
+        return self.filter.bounded()
 
     def check_length(self, L: int) -> None:
         """Past max_length `beyond` decides."""

@@ -6,12 +6,14 @@ What is computed is `Hyena.forward` up to the output projection; the tests hold 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from hyena.modules.filter_rows import FilterRows
+from hyena.modules.filters import ImplicitFilter
 from hyena.modules.hyena import Hyena, OuterHyena
 from hyena.modules.projection import plain_linear
 from hyena.ops import kernel, long_conv
@@ -34,9 +36,14 @@ class Blocks:
     """Whether the filter's last hidden layer is kept for all channels, or made again for each block."""
 
 
+def by_channels(mixer: nn.Module) -> TypeGuard[Hyena]:
+    """Whether a mixer is worked so: not where its filters are modal, whose state is small and goes on chunk by chunk."""
+    return isinstance(mixer, Hyena) and isinstance(mixer.filter, ImplicitFilter)
+
+
 def bytes_of(mixer: Hyena, B: int, L: int, blocks: Blocks) -> int:
     """What `mixed` holds beside its input and output, the convolution's own workspace left out."""
-    size, wide = mixer.in_proj.weight.element_size(), mixer.filter.t.element_size()
+    size, wide = mixer.in_proj.weight.element_size(), mixer.implicit.t.element_size()
     K, streams = mixer.filter.used(L), mixer.config.order + 1
     whole = streams
     if not fused(mixer):
@@ -44,10 +51,10 @@ def bytes_of(mixer: Hyena, B: int, L: int, blocks: Blocks) -> int:
     if not kernel.available() or mixer.in_proj.weight.device.type not in ("cpu", "meta"):
         whole += 2 * streams + 2
     total = blocks.channels * (whole * B * L * size + (1 if mixer.order_scale is None else 2) * K * wide)
-    total += K * mixer.filter.config.width * wide if blocks.keep else 0
+    total += K * mixer.implicit.config.width * wide if blocks.keep else 0
     if isinstance(mixer, OuterHyena):
         total += mixer.convolutions * B * L * size
-    if mixer.filter.config.channel_norm:
+    if mixer.implicit.config.channel_norm:
         total += 9 * K * wide
     return total
 
@@ -94,9 +101,9 @@ class _Work:
 
     def __init__(self, mixer: Hyena, read: Read, B: int, L: int, blocks: Blocks, room: Room):
         self.mixer, self.read, self.B, self.L, self.blocks, self.room = mixer, read, B, L, blocks, room
-        width, like = mixer.filter.config.width, mixer.filter.t
+        width, like = mixer.implicit.config.width, mixer.implicit.t
         features = room.take("features", (mixer.filter.used(L), width), like) if blocks.keep else None
-        self.filter = FilterRows(mixer.filter, L, features)
+        self.filter = FilterRows(mixer.implicit, L, features)
 
     def fused(self, some: slice, into: Tensor) -> None:
         """Order 2: y of some channels, (B, c, L)."""
@@ -160,7 +167,7 @@ class _Work:
     def _taps(self, some: slice, o: int) -> Tensor:
         """The taps (c, K) of convolution o."""
         start, count = o * self.mixer.width + some.start, some.stop - some.start
-        room = self.room.take("taps", (count, self.filter.K), self.mixer.filter.t)
+        room = self.room.take("taps", (count, self.filter.K), self.mixer.implicit.t)
         return self.filter.rows(slice(start, start + count), room)
 
 

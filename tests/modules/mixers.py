@@ -24,6 +24,9 @@ VARIANTS: dict[str, MixerConfig] = {
     "H of order 4, bare": HyenaConfig(order=4, skip=False, filter=ImplicitFilterConfig(window="none", inner_layers=0)),
     "H with outer gates": HyenaConfig(gating="outer", order=3, filter=ImplicitFilterConfig(train_features=True, shift=0.05)),
     "H with normed taps": HyenaConfig(filter=ImplicitFilterConfig(features=3, channel_norm=True, width=8)),
+    "distilled H": HyenaConfig(modal=ModalFilterConfig(order=3, head=6)),
+    "distilled H of order 3": HyenaConfig(order=3, order_scale=True, modal=ModalFilterConfig(order=2)),
+    "distilled H with outer gates": HyenaConfig(gating="outer", modal=ModalFilterConfig(order=2, head=1)),
     "R of one pole, bare": GatedConvConfig(
         skip=False, in_bias=False, out_bias=False, short_taps=2, filter=ModalFilterConfig(order=1)
     ),
