@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from hyena.configs.training import RunConfig as RunConfig
     from hyena.configs.training import TrainingConfig as TrainingConfig
     from hyena.errors import HyenaError as HyenaError
+    from hyena.inference import embed as embed
     from hyena.inference import generate as generate
+    from hyena.inference import score as score
     from hyena.models import Classifier as Classifier
     from hyena.models import LanguageModel as LanguageModel
     from hyena.models import cost as cost
@@ -60,7 +62,9 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "RunConfig": ("hyena.configs.training", "RunConfig"),
     "TrainingConfig": ("hyena.configs.training", "TrainingConfig"),
     "HyenaError": ("hyena.errors", "HyenaError"),
+    "embed": ("hyena.inference", "embed"),
     "generate": ("hyena.inference", "generate"),
+    "score": ("hyena.inference", "score"),
     "Classifier": ("hyena.models", "Classifier"),
     "LanguageModel": ("hyena.models", "LanguageModel"),
     "cost": ("hyena.models", "cost"),

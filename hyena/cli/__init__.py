@@ -13,6 +13,8 @@ COMMANDS = {
     "train": "train a language model: hyena train CONFIG.toml [--key value ...]",
     "generate": "continue a prompt: hyena generate DIR --prompt TEXT",
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
+    "score": "the log-probability of every record: hyena score DIR FILE... --out OUT.tsv",
+    "embed": "a vector for every record: hyena embed DIR FILE... --out OUT.npz",
     "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
     "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
