@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hyena.errors import HyenaError
 from hyena.modules.filters import ImplicitFilter
+from hyena.modules.modal_filter import ModalFilter
 
 REACH = 0.99
 """Share of a filter's energy within its reach. Fed with white noise, a filter gives an output whose variance is its energy
@@ -127,14 +129,24 @@ class Measure:
 
 
 def measure(
-    filter: ImplicitFilter, scale: np.ndarray | None = None, report: Callable[[int, int], None] | None = None
+    filter: ImplicitFilter | ModalFilter,
+    scale: np.ndarray | None = None,
+    report: Callable[[int, int], None] | None = None,
+    taps: int | None = None,
 ) -> Measure:
-    """Read the taps of a filter over its whole grid; scale (G,) multiplies each. report(done, total) counts taps."""
-    K, G = filter.max_length, filter.groups
+    """Read the taps of a filter over its whole grid; scale (G,) multiplies each. report(done, total) counts taps.
+
+    taps: how many are read, all of the grid where not given; a modal filter has no grid and needs it.
+    """
+    if taps is None:
+        if isinstance(filter, ModalFilter):
+            raise HyenaError("a modal filter has no end: say how many taps to read (taps=)")
+        taps = filter.max_length
+    K, G = taps, filter.groups
     edges = _edges(K, max(256, min(_BINS, _CELLS // G)))
     energy, sums = np.zeros((2, G, len(edges) - 1))
     head = np.zeros((G, min(K, HEAD)))
-    piece = max(1, _PIECE // max(G, filter.config.width))
+    piece = max(1, _PIECE // max(G, filter.config.width if isinstance(filter, ImplicitFilter) else 1))
     for start in range(0, K, piece):
         stop = min(start + piece, K)
         with torch.no_grad():

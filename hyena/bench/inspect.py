@@ -19,7 +19,8 @@ from hyena.configs.model import ModelConfig
 from hyena.data import DNATokenizer
 from hyena.models import Classifier, LanguageModel
 from hyena.models.block import Block
-from hyena.modules import Hyena
+from hyena.modules import GatedConv, Hyena
+from hyena.modules.filters import ImplicitFilter
 
 LENGTH, WINDOWS = 4096, 4
 """Tokens of a window, at most, and windows, where nobody says otherwise."""
@@ -48,7 +49,7 @@ class Filters:
     undecayed: int
     not_finite: int
     frequency: Spread | None
-    """Frequencies of the sine activations behind the filters."""
+    """Frequencies of the sine activations behind implicit filters; None where they are modal."""
     envelope: dict[str, list[float]]
     """Over columns of lags that begin at `lag`: deciles and median over the filters of the taps' root mean square."""
     sample: dict[str, list[float]]
@@ -124,7 +125,7 @@ def inspect(
     flows = norms(model, ids, lambda done, total: tell("window", done, total))
     layers = []
     for i, block in enumerate(model.backbone.layers):
-        layers.append(_layer(i, model.config.layers[i], block, flows[i]))
+        layers.append(_layer(i, model.config.layers[i], block, flows[i], model.config.max_length))
         tell("layer", i + 1, len(flows))
     config = model.config
     dtype = str(model.backbone.embedding.weight.dtype).removeprefix("torch.")
@@ -166,15 +167,15 @@ def not_finite(model: torch.nn.Module) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _layer(index: int, letter: str, block: Block, flow: Norms) -> Layer:
-    """Everything about one block."""
+def _layer(index: int, letter: str, block: Block, flow: Norms, taps: int) -> Layer:
+    """Everything about one block; taps: of its filters, as many as the grid has points."""
     mixer = block.mixer
-    if not isinstance(mixer, Hyena):
+    if not isinstance(mixer, Hyena | GatedConv):
         return Layer(index, letter, LETTERS[letter], flow, None, None, None, None)
-    scale = None if mixer.order_scale is None else _array(mixer.order_scale).repeat(mixer.width)
-    found = measure(mixer.filter, scale)
+    scaled, filter = mixer.order_scale if isinstance(mixer, Hyena) else None, mixer.filter
+    found = measure(filter, None if scaled is None else _array(scaled).repeat(mixer.width), taps=taps)
     skip = None if mixer.skip is None else Spread.of(np.abs(_array(mixer.skip)))
-    filters = _filters(found, _array(mixer.filter.frequency))
+    filters = _filters(found, _array(filter.frequency) if isinstance(filter, ImplicitFilter) else np.empty(0))
     return Layer(index, letter, LETTERS[letter], flow, filters, _short(_array(mixer.short_conv.taps)), skip, found)
 
 

@@ -9,8 +9,10 @@ from numpy.testing import assert_allclose
 
 from hyena.bench import filters as module
 from hyena.bench.filters import REACH, Measure, Spread, measure
-from hyena.configs.mixers import ImplicitFilterConfig
+from hyena.configs.mixers import ImplicitFilterConfig, ModalFilterConfig
 from hyena.modules.filters import ImplicitFilter
+from hyena.modules.modal_filter import ModalFilter
+from tests.helpers import refused
 
 
 def implicit(K: int, G: int = 6, **options: object) -> ImplicitFilter:
@@ -121,3 +123,12 @@ def test_a_filter_without_a_window_never_decays():
 def test_a_spread_is_of_the_finite_numbers():
     assert Spread.of(np.array([3.0, 1.0, np.nan, 2.0, np.inf])) == Spread(1.0, 1.2, 2.0, 2.8, 3.0)
     assert Spread.of(np.array([np.nan])) is None
+
+
+def test_a_modal_filter_is_measured_over_as_many_taps_as_are_asked_for():
+    filter = ModalFilter(ModalFilterConfig(order=2, head=3), 4)
+    taps, m = filter(500).detach().double().numpy(), measure(filter, taps=500)
+    assert m.taps == 500
+    assert_allclose(m.norm, np.sqrt((taps**2).sum(1)), rtol=1e-6)
+    with refused("modal", "taps="):
+        measure(filter)

@@ -22,12 +22,12 @@ def test_it_is_public():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("build", [language_model, classifier])
 def test_every_letter_head_and_dtype(build: object, dtype: torch.dtype):
-    model = build("HAWH", dtype)
+    model = build("HAWR", dtype)
     found = inspect(model)
     assert (found.kind, found.dtype) == (model.kind, str(dtype).removeprefix("torch."))
     assert (found.windows, found.length, found.source) == (4, 64, "random legal ids")
-    assert [layer.letter for layer in found.layers] == list("HAWH")
-    assert [layer.mixer for layer in found.layers] == [LETTERS[letter] for letter in "HAWH"]
+    assert [layer.letter for layer in found.layers] == list("HAWR")
+    assert [layer.mixer for layer in found.layers] == [LETTERS[letter] for letter in "HAWR"]
     assert [layer.filters is None for layer in found.layers] == [False, True, True, False]
     assert not found.not_finite
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
