@@ -12,6 +12,7 @@ import tyro
 from hyena.cli.outputs import NO_PICTURE, beside, write_json
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
+from hyena.cli.sizes import parse_bytes
 from hyena.configs.data import Policy
 
 DESCRIPTION = "How well a model predicts a text: every token but the first, in consecutive windows."
@@ -37,6 +38,8 @@ class Arguments:
     """Tokens a window; none given: the model's max_length."""
     batch_size: int = 16
     """Windows at a time."""
+    max_memory: str = "2G"
+    """Bytes beyond the weights to work long windows in: 500M, 2G, ..."""
     positions: Path | None = None
     """Also write the loss at each position of the window: a directory for positions.json and .png, or their path."""
     json: bool = False
@@ -52,6 +55,7 @@ def run(arguments: list[str]) -> int:
     from hyena.data import load_corpus
     from hyena.training import evaluate_positions
 
+    memory = parse_bytes(a.max_memory, "max_memory")
     model, tokenizer = language_model(a.directory, a.device)
     corpus = load_corpus(a.data, tokenizer, Policy(a.soft_mask, a.iupac, a.text_field))
     if a.last is not None:
@@ -60,7 +64,7 @@ def run(arguments: list[str]) -> int:
     with progress("token") as line:
         for note in corpus.notes:
             line.note(note)
-        result, positions = evaluate_positions(model, corpus.tokens, tokenizer, a.length, a.batch_size, line.update)
+        result, positions = evaluate_positions(model, corpus.tokens, tokenizer, a.length, a.batch_size, line.update, memory)
     # JSON has no infinity and no NaN: null says that there is no number.
     values = {key: value if math.isfinite(value) else None for key, value in asdict(result).items()}
     if a.json:

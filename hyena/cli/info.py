@@ -1,13 +1,17 @@
 """`hyena info [--json]`: what is installed, what the machine has, which kernel is used, which backend computes what and why."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hyena.cli.parse import parse
+from hyena.cli.sizes import parse_bytes
+from hyena.errors import HyenaError
 
 DESCRIPTION = "Versions, devices, and which backend computes what and why."
 _PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich", "tomli-w")
@@ -25,6 +29,12 @@ _SHAPES = {
 class Arguments:
     """Options of `hyena info`."""
 
+    model: Path | None = None
+    """Directory of a model: tell what scoring or embedding one sequence of `--length` tokens takes, in place of the rest."""
+    length: int | None = None
+    """Tokens; none given: the model's max_length."""
+    max_memory: str | None = None
+    """Bytes beyond the weights to work in, 500M, 2G, ...; none given: as many as are fastest."""
     json: bool = False
     """Print one JSON object."""
 
@@ -32,7 +42,9 @@ class Arguments:
 def run(arguments: list[str]) -> int:
     """Gather and print."""
     a = parse(Arguments, arguments, "hyena info", DESCRIPTION)
-    facts = gather()
+    if a.model is None and (a.length is not None or a.max_memory is not None):
+        raise HyenaError("--length and --max-memory tell of a model: name one by --model DIR")
+    facts = gather() if a.model is None else _estimate(a.model, a.length, a.max_memory, a.json)
     if a.json:
         print(json.dumps(facts, indent=1))
         return 0
@@ -41,6 +53,20 @@ def run(arguments: list[str]) -> int:
         for name, value in values.items():
             print(f"  {name:<42} {value if not isinstance(value, dict) else value['backend'] + ': ' + value['reason']}")
     return 0
+
+
+def _estimate(directory: Path, length: int | None, max_memory: str | None, plain: bool) -> dict[str, dict[str, Any]]:
+    """What a sequence takes, before it is read; plain: as numbers."""
+    import hyena
+    from hyena.models import estimate_memory
+
+    budget = None if max_memory is None else parse_bytes(max_memory, "max_memory")
+    model = hyena.load(directory)
+    length = model.config.max_length if length is None else length
+    if length < 1:
+        raise HyenaError(f"length is {length}: use at least 1 token")
+    found = estimate_memory(model, length, max_memory=budget)
+    return {"estimate": dataclasses.asdict(found)} if plain else {f"{directory}, {length:,} tokens": found.sentences()}
 
 
 def gather() -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from hyena.data.tokenizers import Tokenizer, load_tokenizer
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel
-from hyena.models.budget import plan_blocks
+from hyena.models.budget import most_rows
 
 Sequences = Sequence[str | Tensor] | Tensor
 """A list of strings or of id tensors (L,), or one tensor (B, L)."""
@@ -91,16 +91,8 @@ def within(progress: Progress | None, before: int, size: int, total: int) -> Cal
 
 def batch_tokens(model: LanguageModel | Classifier, longest: int, max_memory: int | None) -> int:
     """Tokens of a batch that fit `max_memory`; `HyenaError` where not even the longest sequence does."""
-    tokens = BATCH_TOKENS
-    while tokens > longest:
-        try:
-            plan_blocks(model.backbone, tokens // max(1, longest), max(1, longest), max_memory)
-            return tokens
-        except HyenaError:
-            tokens //= 2
-    if longest:
-        plan_blocks(model.backbone, 1, longest, max_memory)
-    return tokens
+    longest = max(1, longest)
+    return longest * most_rows(model.backbone, max(1, BATCH_TOKENS // longest), longest, max_memory)
 
 
 def batches(rows: list[Tensor], tokens: int = BATCH_TOKENS) -> Iterator[Batch]:

@@ -43,17 +43,36 @@ class Budget:
         return self.stream + self.mixed + self.streams + self.state + self.rest
 
 
-def plan_blocks(backbone: Backbone, B: int, L: int, max_memory: int | None = None, layers: int | None = None) -> Budget:
-    """The fastest way that fits `max_memory` bytes (any way where None); `HyenaError` with the number where none does."""
-    for channels, keep in _choices(backbone.config.width):
+def plan_blocks(
+    backbone: Backbone, B: int, L: int, max_memory: int | None = None, layers: int | None = None, lean: bool = False
+) -> Budget:
+    """The fastest way that fits `max_memory` bytes (any way where None); `HyenaError` with the number where none does.
+
+    lean: the way that takes the least.
+    """
+    choices = _choices(backbone.config.width)
+    for channels, keep in choices[-1:] if lean else choices:
         budget = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), layers)
         if max_memory is None or budget.total <= max_memory:
             return budget
-    lean, fast = budget, _budget(backbone, B, L, Blocks(*_choices(backbone.config.width)[0][:1], 0, True), layers)
+    channels, keep = choices[0]
+    fast = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), layers)
     raise HyenaError(
-        f"{_sequences(B, L)} needs {readable(lean.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
+        f"{_sequences(B, L)} needs {readable(budget.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
         f"{OPTION} {readable(max_memory or 0)}: allow that much, or work in windows"
     )
+
+
+def most_rows(backbone: Backbone, B: int, L: int, max_memory: int | None) -> int:
+    """How many of B sequences of L tokens fit `max_memory` at once; `HyenaError` where not even one does."""
+    while B > 1:
+        try:
+            plan_blocks(backbone, B, L, max_memory)
+            return B
+        except HyenaError:
+            B = -(-B // 2)
+    plan_blocks(backbone, 1, L, max_memory)
+    return 1
 
 
 def readable(count: int) -> str:

@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from hyena.data import Tokenizer, evaluation_windows
 from hyena.data.tokens import TokenArray
 from hyena.models import LanguageModel
+from hyena.models.budget import DEFAULT_MEMORY, most_rows
+from hyena.models.layerwise import stream_of
+from hyena.models.logprobs import predicted
 
 Report = Callable[[int, int], None]
 _CHUNK, _OVERLAP = 2**20, 16
 """Tokens whose bytes are counted at a time, and tokens before them that are decoded again."""
+_LONG = 2**15
+"""Tokens of a batch that is worked layer by layer, in bounded memory."""
 _BINS = 48
 """Bins of the positions of a window."""
 
@@ -101,13 +105,15 @@ def evaluate(
     length: int | None = None,
     batch_size: int = 16,
     report: Report | None = None,
+    max_memory: int | None = DEFAULT_MEMORY,
 ) -> Evaluation:
     """Predict tokens (L,) in consecutive windows of `length` (the model's max_length where not given).
 
     A window knows nothing of the one before it, as published evaluations have it. The log-softmax runs over all V rows, the
-    sum is float64. report(done, total) is called after each batch.
+    sum is float64. report(done, total) is called after each batch. max_memory: bytes beyond the weights that long windows are
+    worked in, of which fewer are taken at a time where so many do not fit; None for any number.
     """
-    return evaluate_positions(model, tokens, tokenizer, length, batch_size, report)[0]
+    return evaluate_positions(model, tokens, tokenizer, length, batch_size, report, max_memory)[0]
 
 
 def evaluate_positions(
@@ -117,6 +123,7 @@ def evaluate_positions(
     length: int | None = None,
     batch_size: int = 16,
     report: Report | None = None,
+    max_memory: int | None = DEFAULT_MEMORY,
 ) -> tuple[Evaluation, Positions]:
     """The same, and in the same pass the loss at each position of the window."""
     length = model.config.max_length if length is None else length
@@ -128,11 +135,9 @@ def evaluate_positions(
         with torch.no_grad():
             for window in windows:
                 ids = torch.from_numpy(window).to(model.device)
-                logits = model(ids[:, :-1]).flatten(0, 1)
-                logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-                targets = ids[:, 1:].flatten()
-                nats = F.cross_entropy(logits, targets, reduction="none").view(len(ids), -1)
-                sums.add(nats.double().cpu().numpy(), int((logits.argmax(-1) == targets).sum()))
+                for some in ids.split(_at_once(model, ids, max_memory)):
+                    nats, right = _nats(model, some, max_memory)
+                    sums.add(nats.double().cpu().numpy(), right)
                 if report is not None:
                     report(int(sums.counts.sum()), len(tokens) - 1)
     finally:
@@ -143,6 +148,20 @@ def evaluate_positions(
     bits_per_byte = total / math.log(2) / size if size else math.nan
     found = Evaluation(mean, perplexity, bits_per_byte, count, sums.correct / count)
     return found, Positions(sums.nats / sums.counts, sums.counts, sums.edges, sums.moments)
+
+
+def _at_once(model: LanguageModel, ids: torch.Tensor, max_memory: int | None) -> int:
+    """Windows at a time."""
+    B, L = ids.shape
+    return B if B * L < _LONG else most_rows(model.backbone, B, L, max_memory)
+
+
+def _nats(model: LanguageModel, ids: torch.Tensor, max_memory: int | None) -> tuple[torch.Tensor, int]:
+    """Nats (B, L - 1) of tokens 1 .. of windows ids (B, L), and how many are the likeliest; long ones layer by layer."""
+    read, targets, long = ids[:, :-1], ids[:, 1:].flatten(), ids.numel() >= _LONG
+    hidden = stream_of(model.backbone, read, max_memory=max_memory) if long else model.backbone(read)
+    found = predicted(model, hidden.flatten(0, 1), targets, stream=long)
+    return -found.log_probabilities.view(len(ids), -1), int(found.right.sum())
 
 
 def byte_length(tokens: TokenArray, tokenizer: Tokenizer) -> int:

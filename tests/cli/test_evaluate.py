@@ -12,7 +12,7 @@ import pytest
 
 import hyena
 from hyena.data import ByteTokenizer, DNATokenizer, load_corpus
-from hyena.models import LanguageModel
+from hyena.models.backbone import Backbone
 from hyena.training import evaluate_positions, train
 from tests.cli.conftest import Run
 from tests.cli.test_errors import assert_one_line
@@ -42,8 +42,8 @@ def test_the_sizes_are_passed_on(run: Run, models: Path):
 
 def test_the_batch_is_as_large_as_asked(run: Run, models: Path, monkeypatch: pytest.MonkeyPatch):
     sizes: set[int] = set()
-    forward = LanguageModel.forward
-    monkeypatch.setattr(LanguageModel, "forward", lambda self, ids: (sizes.add(len(ids)), forward(self, ids))[1])
+    forward = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda self, ids: (sizes.add(len(ids)), forward(self, ids))[1])
     run("evaluate", models / "bytes", "--data", models / "text.txt", "--length", "29", "--batch-size", "5")
     assert sizes == {5, 1}  # 899 = 31 * 29
 

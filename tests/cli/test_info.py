@@ -75,3 +75,23 @@ def test_a_missing_extra_says_how_to_get_it(run: Run, monkeypatch: pytest.Monkey
     assert extras["text"] == "missing: pip install 'hyena[text]'"
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
     assert set(json.loads(run("info", "--json").out)["extras"].values()) == {"installed"}
+
+
+def test_what_a_sequence_takes(run: Run, models: Path):
+    status, out, err = run("info", "--model", models / "dna", "--length", "20")
+    assert (status, err) == (0, "")
+    assert "20 tokens" in out
+    assert "--max-memory" in out
+    assert "predicted time" in out
+    values = json.loads(run("info", "--model", models / "dna", "--json").out)["estimate"]
+    assert values["length"] == 32
+    assert values["working"] > values["stream"] == 32 * 16 * 4
+    for arguments, message in (
+        (["--length", "5"], "--model DIR"),
+        (["--model", models / "dna", "--length", "0"], "length is 0"),
+        (["--model", models / "dna", "--length", "33"], "max_length 32"),
+        (["--model", models / "dna", "--max-memory", "1K"], "beyond the weights"),
+    ):
+        done = run("info", *arguments)
+        assert done.status == 2
+        assert message in done.err

@@ -247,3 +247,16 @@ def test_characters_cut_by_a_border_are_counted_once(chunk: int, bpe_file: Path,
     tokens = tokenizer.encode(3 * "the café, 日本語 and 🦎🦎🦎 naïve 𝔘𝔫𝔦 brown fox ")
     assert len(tokens) > 100
     assert module.byte_length(Sliced(tokens), tokenizer) == tokenizer.byte_length(tokens[1:])
+
+
+@pytest.mark.parametrize("memory", [None, 2**24])
+def test_long_windows_are_worked_layer_by_layer_to_the_same_numbers(memory: int | None, monkeypatch: pytest.MonkeyPatch):
+    module = import_module("hyena.training.evaluate")
+    model, tokens = loud_model().double(), letters(200)
+    wanted, _ = evaluate_positions(model, tokens, BYTES, 30, 4)
+    monkeypatch.setattr(module, "_LONG", 1)
+    found, _ = evaluate_positions(model, tokens, BYTES, 30, 4, max_memory=memory)
+    assert found.nats_per_token == pytest.approx(wanted.nats_per_token, abs=FLOAT64["atol"])
+    assert (found.accuracy, found.tokens) == (wanted.accuracy, wanted.tokens)
+    with refused("--max-memory"):
+        evaluate(model, tokens, BYTES, 30, 4, max_memory=100)
