@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hyena.models import Classifier as Classifier
     from hyena.models import LanguageModel as LanguageModel
     from hyena.models import cost as cost
+    from hyena.models import estimate_memory as estimate_memory
     from hyena.models import trace as trace
     from hyena.training import evaluate as evaluate
     from hyena.training import train as train
@@ -68,6 +69,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Classifier": ("hyena.models", "Classifier"),
     "LanguageModel": ("hyena.models", "LanguageModel"),
     "cost": ("hyena.models", "cost"),
+    "estimate_memory": ("hyena.models", "estimate_memory"),
     "trace": ("hyena.models", "trace"),
     "inspect": ("hyena.bench.inspect", "inspect"),
     "evaluate": ("hyena.training", "evaluate"),
