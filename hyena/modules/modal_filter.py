@@ -38,7 +38,7 @@ class ModalState(State):
     """The last K_head inputs, which the modes have not seen yet."""
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """What one token needs."""
 
     lam: Tensor
@@ -121,7 +121,7 @@ class ModalFilter(KeptFilter):
     def past(self, state: ModalState, n: int) -> Float[Tensor, "B D n"]:
         """What the inputs so far give to the next n outputs, in the dtype of the residues."""
         if n == 1:
-            return self._next(state, self._step())
+            return self._next(state, self.step())
         if state.head is None:
             return modal.modal_past(state.modes, self.log_poles(), self.residues, n)
         # The inputs kept meet taps of the head in the next K_head outputs alone; later ones see them through the modes.
@@ -137,44 +137,53 @@ class ModalFilter(KeptFilter):
 
     def near(self, state: ModalState, n: int) -> Float[Tensor, "G n"]:
         """The first n taps: for what the next n inputs do among themselves."""
-        return self._step().now if n == 1 else self.shared(n)
+        return self.step().now if n == 1 else self.shared(n)
 
-    def present(self, state: ModalState, u: Float[Tensor, "B D n"]) -> Float[Tensor, "B D n"]:
-        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed."""
+    def present(self, state: ModalState, u: Float[Tensor, "B D n"], step: Step | None = None) -> Float[Tensor, "B D n"]:
+        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed.
+
+        step: `step()` for a single token, where a caller has it already; so in `commit`.
+        """
         n = u.shape[2]
         if n == 1:
-            step = self._step()
+            step = step or self.step()
             return torch.addcmul(self._next(state, step), u, step.now)
         return self.past(state, n) + long_conv(u, self.prepared(n, self.groups))
 
-    def _next(self, state: ModalState, step: _Step) -> Tensor:
+    def _next(self, state: ModalState, step: Step) -> Tensor:
         """`past` for one output, in a few operations."""
         y = modal.modal_read(state.modes, step.read).to(self.residues.dtype)
         if state.head is not None:
             y = y + (state.head.inputs * step.head).sum(-1)
         return y[..., None]
 
-    def commit(self, state: ModalState, u: Float[Tensor, "B D n"], lengths: Int[Tensor, "B"] | None = None) -> None:
+    def commit(
+        self,
+        state: ModalState,
+        u: Float[Tensor, "B D n"],
+        lengths: Int[Tensor, "B"] | None = None,
+        step: Step | None = None,
+    ) -> None:
         """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
         n = u.shape[2]
         u = u.detach().to(at_least_float32(u.dtype))
         entering = u if state.head is None else state.head.followed_by(u)[..., :n]
         if n == 1:
-            modal.modal_advance(state.modes, self._step().lam, entering[..., 0], lengths)
+            modal.modal_advance(state.modes, (step or self.step()).lam, entering[..., 0], lengths)
         else:
             state.modes = modal.modal_state(entering, self.log_poles(), state.modes, lengths)
         if state.head is not None:
             state.head.append(u, lengths)
 
-    def _step(self) -> _Step:
+    def step(self) -> Step:
         """The weights of a single token, kept as taps are."""
         return self._made("step", self._step_weights)
 
-    def _step_weights(self) -> _Step:
+    def _step_weights(self) -> Step:
         """The same, made anew."""
         with torch.no_grad():
             taps = self._taps(self.config.head + 1)
-            return _Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
+            return Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
 
     def _sources(self) -> list[Tensor]:
         """As in `KeptFilter`, without walking through modules: a step asks for them."""

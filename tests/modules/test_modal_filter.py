@@ -113,22 +113,22 @@ def test_a_change_is_always_seen(name: str, tensor: str):
         return
     u = torch.randn(2, G, 60, dtype=torch.float64)
     with torch.no_grad():
-        before, step = filter(60), filter._step()
+        before, step = filter(60), filter.step()
         assert isinstance(filter.prepared(60, G), Spectrum)
-        assert filter._step() is step
+        assert filter.step() is step
         filter.get_parameter(tensor).data.view(-1)[0] += 0.5
         assert not torch.equal(filter(60), before)
         assert_close(filter(60), formula(filter, 60), **tolerances.FLOAT64)
         assert_close(long_conv(u, filter.prepared(60, G)), long_conv(u, formula(filter, 60)), **tolerances.FLOAT64)
         fresh = filter._step_weights()
-        assert filter._step() is not step
-        assert all(torch.equal(a, b) for a, b in zip(filter._step(), fresh, strict=True))
+        assert filter.step() is not step
+        assert all(torch.equal(a, b) for a, b in zip(filter.step(), fresh, strict=True))
 
 
 def test_nothing_kept_is_copied_or_pickled():
     filter = make()
     with torch.no_grad():
-        filter._step()
+        filter.step()
         for other in (copy.deepcopy(filter), pickle.loads(pickle.dumps(filter))):
             assert other._cached is None
             assert torch.equal(other(20), filter(20))
