@@ -4,5 +4,6 @@ from hyena.inference.embed import embed
 from hyena.inference.generate import generate, stream
 from hyena.inference.sampling import Sampling
 from hyena.inference.score import Score, score
+from hyena.inference.text import generate_text, stream_text
 
-__all__ = ["Sampling", "Score", "embed", "generate", "score", "stream"]
+__all__ = ["Sampling", "Score", "embed", "generate", "generate_text", "score", "stream", "stream_text"]

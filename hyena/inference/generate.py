@@ -1,98 +1,104 @@
-"""Generation, one token after the other. `recompute` runs the whole sequence for every token: the definition of right."""
+"""`generate` and `stream`: ids in, ids out."""
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
-from hyena.errors import HyenaError
-from hyena.inference.sampling import Sampling, sample
+from hyena.data.streaming import stream_decoder
+from hyena.inference.engine import Decoding, Work, check_work, draw
+from hyena.inference.prompts import Lengths, Prompts
+from hyena.inference.sampling import Sampling, Seed
+from hyena.inference.sequences import tokenizer_of
+from hyena.inference.stops import Stop, Stops, Watch
 from hyena.models import LanguageModel
-
-Decoding = Literal["auto", "recompute"]
+from hyena.models.budget import DEFAULT_MEMORY
 
 
 def generate(
     model: LanguageModel,
-    ids: Int[Tensor, "B L"],
+    ids: Prompts,
     max_new_tokens: int,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
     decoding: Decoding = "auto",
     allowed: Sequence[int] | None = None,
-) -> Int[Tensor, "B T"]:
-    """Continue each row of ids (B, L) by max_new_tokens tokens; returns (B, L + max_new_tokens), the prompt included.
+    *,
+    lengths: Lengths = None,
+    samples: int = 1,
+    stop: Stop = (),
+    max_memory: int | None = DEFAULT_MEMORY,
+) -> Tensor | list[Tensor]:
+    """Continue each prompt by up to max_new_tokens tokens. Returns ids, the prompts included.
 
-    temperature 0 takes the likeliest token; top_k and top_p narrow the choice. seed: the same seed draws the same tokens
-    (none given: PyTorch's global generator). allowed: ids that may be drawn; none given: all `vocab_size` symbols, never the
-    padding rows of the head. decoding: how past tokens are used; "auto" chooses (today there is "recompute" alone).
+    ids: one tensor (B, L), or a list of rows of any lengths (tensors, lists of ids), or a tensor padded on the right and
+    `lengths` (B,). A single tensor without `lengths` and `stop` gives one (B, L + max_new_tokens); all else a list of tensors,
+    one a row, each of its own length. A row does not depend on the others in the batch.
+
+    temperature 0 takes the likeliest token; top_k and top_p narrow the choice. seed: the same seed draws the same tokens: one
+    number, from which every row gets its own (the first has the number itself), or a list of one a row (none given: PyTorch's
+    global generator). allowed: ids that may be drawn; none given: all `vocab_size` symbols, never the padding rows of the head.
+
+    samples: rows that go on from each prompt, which is read once; they stand side by side. stop: ids, and texts in the model's
+    tokenizer, at which a row ends; what is returned ends before them, with the last token that has no part in one.
+    decoding: "cached", "tiled" or "epoched" name the engine of the long convolutions, "auto" chooses; "recompute" runs the
+    whole sequence for every token. All draw the same. max_memory: bytes beside weights and state for reading the prompts.
 
     Raises `HyenaError` where prompt and new tokens exceed what the model takes, or an option has no meaning.
     """
-    tokens = stream(model, ids, max_new_tokens, Sampling(temperature, top_k, top_p), seed, decoding, allowed)
-    # A byte tensor cannot hold every id of a large vocabulary.
-    dtype = ids.dtype if torch.iinfo(ids.dtype).max >= model.config.vocab_size else torch.int64
-    return torch.cat([ids.to(dtype), *(token[:, None].to(ids.device, dtype) for token in tokens)], dim=1)
+    sampling = Sampling(temperature, top_k, top_p)
+    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, allowed, samples, max_memory)
+    stops = Stops.of(stop, work.legal)
+    watches = watch(work, stops) if stops else None
+    drawn = list(draw(work, watches))
+    table = torch.stack(drawn, 1) if drawn else torch.empty(work.rows, 0, dtype=torch.int64, device=model.device)
+    if isinstance(ids, Tensor) and lengths is None and watches is None:
+        return _like(ids, torch.cat([torch.stack(work.prompts).repeat_interleave(samples, 0), table], 1), model)
+    kept = [len(drawn)] * work.rows if watches is None else [each.kept for each in watches]
+    rows = [torch.cat([work.prompts[i // samples], table[i, :n]]) for i, n in enumerate(kept)]
+    given = [ids] * len(work.prompts) if isinstance(ids, Tensor) else ids
+    return [_like(given[i // samples], row, model) for i, row in enumerate(rows)]
+
+
+def _like(given: Tensor | Sequence[int], ids: Tensor, model: LanguageModel) -> Tensor:
+    """Ids where a prompt was, and of its dtype where that holds every id of the vocabulary."""
+    if not isinstance(given, Tensor):
+        return ids.cpu()
+    fits = torch.iinfo(given.dtype).max >= model.config.vocab_size
+    return ids.to(given.device, given.dtype if fits else torch.int64)
 
 
 def stream(
     model: LanguageModel,
-    ids: Int[Tensor, "B L"],
+    ids: Prompts,
     max_new_tokens: int,
     sampling: Sampling | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
     decoding: Decoding = "auto",
     allowed: Sequence[int] | None = None,
+    *,
+    lengths: Lengths = None,
+    samples: int = 1,
+    stop: Stop = (),
+    max_memory: int | None = DEFAULT_MEMORY,
 ) -> Iterator[Tensor]:
-    """The tokens of `generate` as they are drawn: ids (B,) each. Arguments are checked before the first is asked for."""
-    _check(model, ids, max_new_tokens, seed, decoding)
-    legal = range(model.config.vocab_size) if allowed is None else sorted(set(allowed))
-    if not legal or legal[0] < 0 or legal[-1] >= model.config.vocab_size:
-        raise HyenaError(f"allowed is {list(legal)[:8]}: ids from 0 to {model.config.vocab_size - 1} are needed, at least one")
-    generator = None if seed is None else torch.Generator(model.device).manual_seed(seed)
-    columns = torch.tensor(legal, device=model.device)
-    return _tokens(model, ids.long().to(model.device), max_new_tokens, sampling or Sampling(), generator, columns)
+    """The tokens of `generate` as they are drawn: ids (B,) each. Arguments are checked before the first is asked for.
+
+    With `stop` the tokens that make up a stop are among them, and a row that has stopped gives -1; it ends when all have.
+    For text that ends before a stop see `stream_text`.
+    """
+    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, allowed, samples, max_memory)
+    stops = Stops.of(stop, work.legal)
+    return draw(work, watch(work, stops) if stops else None)
 
 
-def _tokens(
-    model: LanguageModel, ids: Tensor, count: int, sampling: Sampling, generator: torch.Generator | None, allowed: Tensor
-) -> Iterator[Tensor]:
-    """Draw `count` tokens, the model in evaluation mode for each of them and as it was between."""
-    for _ in range(count):
-        training = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                logits = model.logits(model.backbone(ids)[:, -1:])[:, 0]
-                token = sample(logits, sampling, allowed, generator)
-        finally:
-            model.train(training)
-        ids = torch.cat([ids, token[:, None]], dim=1)
-        yield token
-
-
-def _check(model: LanguageModel, ids: Tensor, count: int, seed: int | None, decoding: str) -> None:
-    """One clear line before any work is done."""
-    if not isinstance(model, LanguageModel):
-        raise HyenaError(f"{type(model).__name__} does not generate: load a language model")
-    if decoding not in ("auto", "recompute"):
-        raise HyenaError(f"unknown decoding {decoding!r}: use 'auto' or 'recompute'")
-    if ids.ndim != 2 or ids.is_floating_point() or 0 in ids.shape:
-        raise HyenaError(f"ids must be whole numbers (B, L) with at least one token, got {ids.dtype} {tuple(ids.shape)}")
-    if count < 0:
-        raise HyenaError(f"max_new_tokens is {count}: use 0 or more")
-    if seed is not None and not -(2**63) <= seed < 2**64:
-        raise HyenaError(f"seed is {seed}: use a whole number of 64 bits")
-    prompt = ids.shape[1]
-    for name, limit in model.backbone.limits().items():
-        if prompt + count - 1 > limit:  # the last token drawn is never read
-            raise HyenaError(
-                f"a prompt of {prompt} tokens and {count} new ones exceed the model's {name} {limit}: ask for at most "
-                f"{max(0, limit - prompt + 1)}, shorten the prompt, or use a model with another {name} or `beyond`"
-            )
-    for block in model.backbone.layers:
-        block.mixer.check_length(prompt + count - 1)
+def watch(work: Work, stops: Stops, text: bool = False) -> list[Watch]:
+    """One for each row. text: its text is wanted, whether or not a text ends it."""
+    if not (text or stops.texts):
+        return [Watch(stops, None) for _ in range(work.rows)]
+    tokenizer = tokenizer_of(work.model)
+    prompts = [prompt[-8:].tolist() for prompt in work.prompts for _ in range(work.samples)]
+    decoders: list[Callable[[int], str]] = [stream_decoder(tokenizer, prompt) for prompt in prompts]
+    return [Watch(stops, decode) for decode in decoders]

@@ -32,7 +32,7 @@ def likeliest(model: LanguageModel, ids: Tensor, count: int) -> Tensor:
 
 
 @pytest.mark.parametrize("pattern", ["H", "HAW"])
-@pytest.mark.parametrize("decoding", ["auto", "recompute"])
+@pytest.mark.parametrize("decoding", ["auto", "cached", "tiled", "epoched", "recompute"])
 def test_at_temperature_zero_it_is_the_loop(pattern: str, decoding: str):
     model = model_of(pattern=pattern)
     ids = generate(model, PROMPT, 12, temperature=0.0, decoding=decoding)
@@ -115,7 +115,8 @@ def test_generate_passes_every_option_on():
 
 def test_nothing_is_computed_before_the_first_token_is_asked_for(monkeypatch: pytest.MonkeyPatch):
     model, calls = model_of(), []
-    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    extend = model.backbone.extend
+    monkeypatch.setattr(model.backbone, "extend", lambda *args: (calls.append(1), extend(*args))[1])
     tokens = stream(model, PROMPT, 3)
     assert not calls
     next(tokens)
@@ -225,12 +226,13 @@ def test_learned_positions_are_a_limit_too():
 def test_the_model_is_left_as_it_was(training: bool):
     model = model_of(dropout=0.5, embed_dropout=0.5).train(training)
     recording: set[bool] = set()
-    model.backbone.register_forward_hook(lambda *_: recording.add(torch.is_grad_enabled()))
+    model.backbone.norm.register_forward_hook(lambda *_: recording.add(torch.is_grad_enabled()))
     one = generate(model, PROMPT, 8, temperature=0.0)
     assert torch.equal(one, generate(model, PROMPT, 8, temperature=0.0)), "dropout was on"
     assert model.training is training
     assert recording == {False}
     assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(module.training is training for module in model.modules())
     tokens = stream(model, PROMPT, 8)
     next(tokens)
     assert model.training is training, "between two tokens the model belongs to the caller"
@@ -259,7 +261,7 @@ def test_a_classifier_does_not_generate():
         (PROMPT[0], {}, ("(B, L)", "(5,)")),
         (PROMPT[:, :0], {}, ("at least one token", "(2, 0)")),
         (PROMPT, {"max_new_tokens": -1}, ("max_new_tokens", "-1")),
-        (PROMPT, {"decoding": "cached"}, ("'cached'", "'recompute'")),
+        (PROMPT, {"decoding": "quick"}, ("'quick'", "'cached'", "'recompute'")),
         (PROMPT, {"temperature": -1.0}, ("temperature", "-1.0")),
         (PROMPT, {"top_k": 0}, ("top_k", "0")),
         (PROMPT, {"top_p": 1.5}, ("top_p", "1.5")),
