@@ -84,3 +84,7 @@ sine MLP multiplies by about 10."""
 
 STRETCHED = {"rtol": 0.0, "atol": 1e-5}
 """Taps of a filter at the same times of another grid, whose points are rounded to float32 anew."""
+
+STREAM = {"rtol": 0.0, "atol": 1e-10}
+"""A stream of a float64 model against its full forward: convolutions and attention add up in another order, and blocks pass
+the differences on."""

@@ -145,11 +145,11 @@ def test_costs_by_hand():
     L = 10
     m = attention(heads=4, kv_heads=2)
     assert m.flops(L) == 2 * L * (32 * 16 + 16 * 16) + 4 * L * L * 16
-    assert m.state_bytes(L) == 2 * 2 * 4 * L * 8
+    assert m.state_bytes(L) == 2 * 2 * 4 * L * 8 + 8  # and the position
     narrow = attention(window=3)
     assert narrow.flops(L) == 2 * L * (48 * 16 + 16 * 16) + 4 * L * 6 * 16
-    assert narrow.state_bytes(L) == 2 * 16 * 3 * 8
-    assert narrow.state_bytes(2) == 2 * 16 * 2 * 8
+    assert narrow.state_bytes(2) == 2 * 16 * 2 * 8 + 8
+    assert narrow.state_bytes(10**6) == 2 * 16 * (2 + 64) * 8 + 8  # two before the present one, and room to move in
 
 
 @pytest.mark.parametrize(

@@ -153,12 +153,15 @@ def test_operations_by_hand():
 @pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 2), (torch.float32, 4), (torch.float64, 8)], ids=str)
 def test_state_by_hand(dtype: torch.dtype, size: int):
     m, D, L = mixer(HyenaConfig(order=3, short_taps=3), dtype), 32, 50
-    assert m.state_bytes(L) == 4 * D * 2 * size + 2 * D * L * max(4, size)
+    short, rows = 4 * D * 2 * size, 2 * D * max(4, size)
+    assert m.state_bytes(L, "cached") == m.state_bytes(L) == short + rows * L
+    # The inputs, what is computed ahead for 64 outputs, the current block twice, and the clock.
+    assert m.state_bytes(L, "tiled") == short + rows * (L + 64 + 2 * 32) + 8
 
 
 def test_the_state_of_a_truncated_filter_is_bounded():
     m = mixer(HyenaConfig(), beyond="truncate")
-    assert m.state_bytes(10**6) == m.state_bytes(MAX_LENGTH)
+    assert m.state_bytes(10**7) == m.state_bytes(10**6)
 
 
 def test_parameters_have_the_names_of_the_state_dict():

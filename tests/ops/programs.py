@@ -54,15 +54,21 @@ def run(machine: Machine, program: Program, rows: int, longest: int) -> None:
         new = x[row, :n]
         return new if seen[row] is None else torch.cat([seen[row], new])
 
-    def feed(n: int, lengths: Tensor | None, step: Callable[[object, Tensor, Tensor | None], tuple[Tensor, object]]) -> None:
+    def feed(x: Tensor, lengths: Tensor | None, step: Callable[[object, Tensor, Tensor | None], tuple[Tensor, object]]) -> None:
         nonlocal state, seen
-        x = machine.inputs(len(seen), n, generator)
         y, state = step(state, x, lengths)
-        counts = [n] * len(seen) if lengths is None else lengths.tolist()
+        counts = [x.shape[1]] * len(seen) if lengths is None else lengths.tolist()
         for row, count in enumerate(counts):
             if count:
                 machine.check(fed(x, row, count), count, y[row, :count])
         seen = [fed(x, row, count) if count else seen[row] for row, count in enumerate(counts)]
+
+    def one_by_one(state: object, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, object]:
+        ys = []
+        for t in range(x.shape[1]):
+            y, state = machine.extend(state, x[:, t : t + 1], None)
+            ys.append(y)
+        return torch.cat(ys, 1), state
 
     for action, n, seed in program:
         generator.manual_seed(seed)
@@ -72,15 +78,14 @@ def run(machine: Machine, program: Program, rows: int, longest: int) -> None:
             if n < 1:
                 continue
         some = torch.randint(0, len(seen), (1 + seed % 3,), generator=generator)
+        x = machine.inputs(len(seen), 1 if action == "step" else max(n, 1), generator)
         if action == "extend":
-            feed(n, None, machine.extend)
+            feed(x, None, machine.extend)
         elif action in ("step", "steps"):
-            for _ in range(1 if action == "step" else n):
-                feed(1, None, machine.extend)
+            feed(x, None, one_by_one)
         elif action == "uneven":
-            feed(n, torch.randint(0, n + 1, (len(seen),), generator=generator), machine.extend)
+            feed(x, torch.randint(0, n + 1, (len(seen),), generator=generator), machine.extend)
         elif action == "peek":
-            x = machine.inputs(len(seen), n, generator)
             y, _ = machine.peek(state, x)
             for row in range(len(seen)):
                 machine.check(fed(x, row, n), n, y[row])
@@ -94,7 +99,7 @@ def run(machine: Machine, program: Program, rows: int, longest: int) -> None:
                 y, draft = machine.peek(state, x)
                 return y, machine.commit(state, draft, lengths)
 
-            feed(n, lengths, drafted)
+            feed(x, lengths, drafted)
         elif action == "fork" and len(seen) < 5:
             twin = state.select(some)
             state = type(state).cat([state, twin])
@@ -102,7 +107,7 @@ def run(machine: Machine, program: Program, rows: int, longest: int) -> None:
         elif action == "admit" and len(seen) < 5:
             other, before = machine.begin(1), seen
             state, seen, kept = other, [None], state
-            feed(min(n, longest), None, machine.extend)
+            feed(machine.inputs(1, min(n, longest), generator), None, machine.extend)
             order = [kept, state] if seed % 2 else [state, kept]
             state = type(state).cat(order)
             seen = before + seen if seed % 2 else seen + before
