@@ -10,8 +10,9 @@
 | short convolutions | U(+-1 / sqrt(taps)), as PyTorch has it |
 | skip of a long convolution | N(0, 1) |
 | sine frequencies, grids, windows | their formulas |
+| modal filters | poles of the given sizes at all angles, residues so that a filter's energy is 1 |
 
-The last four are set where the module is built. A mixer outside a model keeps PyTorch's initial linear maps, as published.
+The last five are set where the module is built. A mixer outside a model keeps PyTorch's initial linear maps, as published.
 """
 
 import math
