@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hyena.configs.training import RunConfig as RunConfig
     from hyena.configs.training import TrainingConfig as TrainingConfig
     from hyena.errors import HyenaError as HyenaError
+    from hyena.inference import distill as distill
     from hyena.inference import embed as embed
     from hyena.inference import generate as generate
     from hyena.inference import score as score
@@ -64,6 +65,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "TrainingConfig": ("hyena.configs.training", "TrainingConfig"),
     "HyenaError": ("hyena.errors", "HyenaError"),
     "embed": ("hyena.inference", "embed"),
+    "distill": ("hyena.inference", "distill"),
     "generate": ("hyena.inference", "generate"),
     "score": ("hyena.inference", "score"),
     "Classifier": ("hyena.models", "Classifier"),

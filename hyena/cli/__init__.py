@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "nats, perplexity and bits per byte of a text: hyena evaluate DIR --data FILE",
     "score": "the log-probability of every record: hyena score DIR FILE... --out OUT.tsv",
     "embed": "a vector for every record: hyena embed DIR FILE... --out OUT.npz",
+    "distill": "filters with a state of a few numbers, and how close: hyena distill DIR OUT --order 16",
     "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
     "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
