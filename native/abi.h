@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define HYENA_ABI 1
+#define HYENA_ABI 2
 
 enum { HYENA_F32, HYENA_F64, HYENA_BF16, HYENA_F16 };
 enum { HYENA_OK, HYENA_MEMORY, HYENA_ARGUMENT };

@@ -1,4 +1,5 @@
 // The native kernel's entries, plain C. Each returns HYENA_OK, HYENA_MEMORY or HYENA_ARGUMENT.
+#include "pointwise.h"
 #include "window.h"
 #include "work.h"
 
@@ -193,6 +194,14 @@ EXPORT int hyena_window(const void* raw, const void* decay, const void* t, int64
                                 threads, static_cast<T*>(out))
                    ? HYENA_OK
                    : HYENA_MEMORY;
+    };
+    return hyena::guarded([&] { return wide ? run(double{}) : run(float{}); });
+}
+// x (n, D) = GELU (tanh form) of x + bias (D) or, where that is null, of x; contiguous, float64 where `wide`.
+EXPORT int hyena_gelu(void* x, const void* bias, int64_t n, int64_t D, int threads, int wide) {
+    auto run = [&](auto one) {
+        using T = decltype(one);
+        return hyena::gelu<T>(static_cast<T*>(x), static_cast<const T*>(bias), n, D, threads) ? HYENA_OK : HYENA_MEMORY;
     };
     return hyena::guarded([&] { return wide ? run(double{}) : run(float{}); });
 }

@@ -107,10 +107,9 @@ def _mlp(block: Block, x: Tensor, room: Room) -> None:
     rows, mlp = normed(block.mlp_norm, x), block.mlp
     if isinstance(mlp, MLP) and plain_linear(mlp.up_proj):
         up = mlp.up_proj
-        shape = len(rows), up.out_features
-        hidden = room.take("hidden", shape, rows)
-        torch.addmm(up.bias, rows, up.weight.T, out=hidden)
-        _add(x, mlp.down_proj, activate_(mlp.act, hidden, room.take("activation", shape, rows)))
+        hidden = room.take("hidden", (len(rows), up.out_features), rows)
+        torch.mm(rows, up.weight.T, out=hidden)
+        _add(x, mlp.down_proj, activate_(mlp.act, hidden, up.bias))
     else:
         x += mlp(rows[None])[0]
 

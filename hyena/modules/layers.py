@@ -34,10 +34,10 @@ def activation(name: Activation) -> Callable[[Tensor], Tensor]:
     return _ACTIVATIONS[name]
 
 
-def activate_(act: Callable[[Tensor], Tensor], x: Tensor, room: Tensor | None = None) -> Tensor:
-    """act(x), in place where that is faster; room: as x, to work in. For inference: no gradient passes."""
+def activate_(act: Callable[[Tensor], Tensor], x: Float[Tensor, "R D"], bias: Float[Tensor, "D"]) -> Float[Tensor, "R D"]:
+    """act(x + bias); x is worked in. For inference: no gradient passes."""
     tanh_form = isinstance(act, partial) and act.func is F.gelu and act.keywords == {"approximate": "tanh"}
-    return gelu_tanh_(x, room) if tanh_form else act(x)
+    return gelu_tanh_(x, bias) if tanh_form else act(x.add_(bias))
 
 
 class LayerNorm(nn.Module):

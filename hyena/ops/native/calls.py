@@ -107,6 +107,12 @@ def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float, out: Tensor | No
     return out
 
 
+def gelu(x: Tensor, bias: Tensor | None) -> None:
+    """x (n, D) = GELU, in its tanh form, of x + bias (D,), in place; contiguous and of one dtype."""
+    wide = x.dtype == torch.float64
+    _done(_library().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
+
+
 def forward(x: Signals, f: Filter, y: Tensor, dtype: torch.dtype) -> None:
     """y (B, D, L) = post (h conv (pre u) + skip pre u), each signal through its short convolution first; computed in dtype."""
     conv = _conv(x, f)
@@ -169,6 +175,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.hyena_advise.restype, library.hyena_advise.argtypes = None, (_POINTER, _I64)
     library.hyena_spectrum.argtypes = (ctypes.POINTER(_Conv), _POINTER, wide)
     library.hyena_window.argtypes = (*3 * (_POINTER,), _I64, _I64, ctypes.c_double, ctypes.c_int, _POINTER, wide)
+    library.hyena_gelu.argtypes = (_POINTER, _POINTER, _I64, _I64, ctypes.c_int, wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
     library.hyena_backward.argtypes = (ctypes.POINTER(_Conv), ctypes.POINTER(_Gradient), wide)
     return library

@@ -15,7 +15,7 @@ KERNEL = """\
 #define EXPORT extern "C" __attribute__((visibility("default")))
 EXPORT const char* hyena_isa(void) { return HYENA_ISA; }
 EXPORT const char* hyena_digest(void) { return HYENA_DIGEST; }
-EXPORT int hyena_abi(void) { return 1; }
+EXPORT int hyena_abi(void) { return 2; }
 EXPORT int hyena_cpu_level(void) { return LEVEL; }
 """
 HEADER = """\
