@@ -11,6 +11,8 @@ import torch
 
 import hyena
 from hyena.data import ByteTokenizer, DNATokenizer, FileTokenizer
+from hyena.inference import generate_text
+from hyena.inference.prefill import token_bytes
 from hyena.models import LanguageModel
 from tests.cli.conftest import Run
 from tests.helpers import unchecked
@@ -152,3 +154,97 @@ def test_a_screen_that_cannot_show_every_letter(models: Path):
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.startswith("abc")
+
+
+def pages(out: str) -> dict[str, str]:
+    """What stands under each heading."""
+    assert out.startswith("==> ")
+    parts = out.removesuffix("\n").split("==> ")[1:]
+    heads, texts = zip(*(part.split(" <==\n", 1) for part in parts), strict=True)
+    assert all(text.endswith("\n\n") for text in texts[:-1])
+    return dict(zip(heads, [*(text.removesuffix("\n\n") for text in texts[:-1]), texts[-1]], strict=True))
+
+
+def texts(directory: Path, prompts: list[str], **options: object) -> list[str]:
+    """What the library writes."""
+    with unchecked():
+        return generate_text(hyena.load(directory), prompts, **options)
+
+
+@pytest.mark.parametrize("decoding", ["auto", "cached", "tiled", "epoched", "recompute"])
+def test_several_prompts_have_headings(run: Run, models: Path, decoding: str):
+    line = ["--prompt", "ACGTN", "--prompt", "a", "--max-new-tokens", "20", "--seed", "3", "--decoding", decoding]
+    status, out, err = run("generate", models / "dna", *line)
+    assert (status, err) == (0, "")
+    expected = texts(models / "dna", ["ACGTN", "A"], max_new_tokens=20, seed=3)
+    assert pages(out) == {"prompt 1": expected[0], "prompt 2": expected[1]}
+
+
+def test_several_samples_have_headings(run: Run, models: Path):
+    line = ["generate", models / "dna", "--max-new-tokens", "20", "--seed", "3", "--samples", "3", "--prompt", "ACGTN"]
+    status, out, _ = run(*line)
+    expected = texts(models / "dna", ["ACGTN"], max_new_tokens=20, seed=3, samples=3)
+    assert status == 0
+    assert pages(out) == {f"sample {i}": text for i, text in enumerate(expected, 1)}
+    assert len(set(expected)) == 3
+    _, out, _ = run(*line, "--prompt", "C")
+    assert list(pages(out)) == [f"prompt {p}, sample {s}" for p in (1, 2) for s in (1, 2, 3)]
+
+
+def test_texts_end_before_a_stop(run: Run, models: Path):
+    line = ["generate", models / "dna", "--max-new-tokens", "27", "--seed", "3", "--prompt", "ACGTN", "--prompt", "C"]
+    for stop in (["--stop", "AA"], ["--stop", "AA", "--stop", "TTG"]):
+        _, out, _ = run(*line, *stop)
+        expected = texts(models / "dna", ["ACGTN", "C"], max_new_tokens=27, seed=3, stop=stop[1::2])
+        assert list(pages(out).values()) == expected
+        assert not any(each in text[5:] for each in stop[1::2] for text in expected)
+    plain = texts(models / "dna", ["ACGTN", "C"], max_new_tokens=27, seed=3)
+    assert sum(map(len, expected)) < sum(map(len, plain))
+
+
+def test_prompts_from_files(run: Run, models: Path, tmp_path: Path):
+    (tmp_path / "lines.txt").write_text("ACGTN\nA\r\nCC\n")
+    (tmp_path / "records.fa").write_text(">one\nACG\nTN\n>two\nA\n>three\nCC\n")
+    line = ["generate", models / "dna", "--max-new-tokens", "10", "--seed", "3"]
+    expected = texts(models / "dna", ["ACGTN", "A", "CC", "G"], max_new_tokens=10, seed=3)
+    for file in ("lines.txt", "records.fa"):
+        status, out, err = run(*line, "--prompts", tmp_path / file)
+        assert (status, err) == (0, "")
+        assert list(pages(out).values()) == expected[:3]
+    first, *_ = texts(models / "dna", ["G"], max_new_tokens=10, seed=3)
+    _, out, _ = run(*line, "--prompt", "G", "--prompts", tmp_path / "lines.txt")
+    assert list(pages(out)) == ["prompt 1", "prompt 2", "prompt 3", "prompt 4"]
+    assert pages(out)["prompt 1"] == first
+    (tmp_path / "gap.txt").write_text("ACG\n\nA\n")
+    status, out, err = run(*line, "--prompts", tmp_path / "gap.txt")
+    assert (status, out) == (2, "")
+    assert "gap.txt" in err
+    assert "line 2" in err
+
+
+def test_little_memory_writes_the_same_text(run: Run, models: Path):
+    line = ["generate", models / "bytes", "--prompt", "to be or not to be", "--max-new-tokens", "10", "--seed", "0"]
+    memory = 4 * token_bytes(hyena.load(models / "bytes"))
+    assert run(*line, "--max-memory", memory).out == run(*line).out
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_what_was_written_before_ctrl_c_is_not_lost(run: Run, models: Path, monkeypatch: pytest.MonkeyPatch, samples: int):
+    extend, calls = hyena.models.backbone.Backbone.extend, [0]
+
+    def interrupted(*args: object) -> object:
+        calls[0] += 1
+        if calls[0] == 6:
+            raise KeyboardInterrupt
+        return extend(*args)
+
+    line = ["generate", models / "dna", "--prompt", "ACG", "--max-new-tokens", "20", "--seed", "3", "--samples", samples]
+    whole = run(*line).out
+    monkeypatch.setattr(hyena.models.backbone.Backbone, "extend", interrupted)
+    status, out, err = run(*line)
+    assert (status, err) == (130, "hyena: interrupted\n")
+    assert out.endswith("\n")
+    if samples == 1:
+        assert out == whole[: 3 + 5] + "\n"
+    else:
+        assert pages(out) == {head: text[: 3 + 5] for head, text in pages(whole).items()}
