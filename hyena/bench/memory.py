@@ -61,9 +61,9 @@ def extra_bytes(name: str, shape: Shape, gradient: bool) -> int:
         results = [torch.zeros_like(t.detach()) for t in (o.u, *(o if gradient else ()))]
         start = _resident(results)
         kept = compute()
-        peak = _peak()
+        largest = peak()
         del kept
-        return max(0, peak - start)
+        return max(0, largest - start)
 
 
 def _resident(results: list[Tensor]) -> int:
@@ -75,11 +75,11 @@ def _resident(results: list[Tensor]) -> int:
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return _peak()
-    return _peak() if with_them is None else with_them
+        return peak()
+    return peak() if with_them is None else with_them
 
 
-def _peak() -> int:
+def peak() -> int:
     """The largest resident size so far."""
     of_status = _status("VmHWM")
     if of_status is not None:

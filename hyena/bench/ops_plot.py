@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hyena.bench.canvas import new_figure, write_png
+from hyena.bench.lines import INK, PALE, End, label_ends, tidy, token_axis
 from hyena.bench.ops import Row
 from hyena.bench.ops_report import CROSSED, DIRECTIONS, crossover, methods_of
 from hyena.bench.timing import Spread
@@ -22,7 +23,6 @@ _STYLE = {  # colour, line width, marker, whether the marker is filled
     "conv1d": ("#e0a030", 1.7, "^", True),
     "sdpa": ("#22313f", 1.7, "P", True),
 }
-_INK, _PALE = "#22313f", "#5b6b7a"
 _APART = 0.045, 0.075
 """Least distance of two labels, as a fraction of the height of an upper and of a lower panel."""
 
@@ -33,12 +33,12 @@ def draw(rows: Sequence[Row], path: Path, caption: str) -> Path | None:
     figure = new_figure(8.2 * len(gradients) + 0.6, 10.2)
     if figure is None:
         return None
-    figure.suptitle("a gated long convolution: time per token and channel", color=_INK, fontsize="x-large")
+    figure.suptitle("a gated long convolution: time per token and channel", color=INK, fontsize="x-large")
     panels = figure.subplots(2, len(gradients), squeeze=False, sharex=True, sharey="row", height_ratios=[1.6, 1])
     for times, ratios, gradient in zip(panels[0], panels[1], gradients, strict=True):
         some = [row for row in rows if row.gradient == gradient and row.seconds is not None]
-        times.set_title(DIRECTIONS[gradient], color=_INK)
-        _lengths(ratios, sorted({row.shape.L for row in some}))
+        times.set_title(DIRECTIONS[gradient], color=INK)
+        token_axis(ratios, sorted({row.shape.L for row in some}))
         _times(times, some)
         _ratios(ratios, some)
     for axes in panels.flat:
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], path: Path, caption: str) -> Path | None:
         _mark(panels[0][column], some, gradient)
     panels[0][0].set_ylabel("nanoseconds per token and channel")
     panels[1][0].set_ylabel("times as long as hyena")
-    figure.supxlabel(caption, fontsize="small", color=_PALE)
+    figure.supxlabel(caption, fontsize="small", color=PALE)
     return write_png(figure, path)
 
 
@@ -71,7 +71,7 @@ def _times(axes: Any, rows: Sequence[Row]) -> None:
             colour, width, *_ = _STYLE.get(method, ("#777777", 1.5, "o", True))
             axes.plot(*_medians(beyond), color=colour, linewidth=width, linestyle=(0, (3, 2)))
     low, high = axes.get_ylim()
-    _tidy(axes, (1,) if high > 100 * low else (1, 2, 5))
+    tidy(axes, (1,) if high > 100 * low else (1, 2, 5))
 
 
 def _ratios(axes: Any, rows: Sequence[Row]) -> None:
@@ -83,7 +83,7 @@ def _ratios(axes: Any, rows: Sequence[Row]) -> None:
     for method in methods_of(rows):
         some = [row for row in rows if row.method == method and _fft(row)]
         _line(axes, method, [(row.shape.L, row.ratio) for row in some if row.ratio])
-    _tidy(axes, (1, 2, 3, 5))
+    tidy(axes, (1, 2, 3, 5))
 
 
 def _line(axes: Any, method: str, points: Sequence[tuple[int, Spread]]) -> None:
@@ -110,75 +110,13 @@ def _medians(points: Sequence[tuple[int, Spread]]) -> tuple[list[int], list[floa
     return [L for L, _ in points], [s.median for _, s in points]
 
 
-def _tidy(axes: Any, subs: tuple[int, ...]) -> None:
-    """Plain numbers at powers of ten times `subs`, a pale grid, two sides."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.yaxis.set_major_locator(LogLocator(10, subs=subs))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}" if y >= 1 else f"{y:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.22)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _lengths(axes: Any, lengths: list[int]) -> None:
-    """The measured lengths as ticks of a logarithmic axis, which the panel above shares."""
-    from matplotlib.ticker import NullLocator
-
-    axes.set(xscale="log", xlabel="tokens")
-    axes.set_xlim(lengths[0] / 1.35, lengths[-1] * 1.35)
-    axes.set_xticks(lengths, [_tokens(L) for L in lengths])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
 def _label(axes: Any, rows: Sequence[Row], value: Callable[[Row], Spread | None], gap: float) -> None:
-    """Each line's name at its right end, moved apart where ends are near one another."""
+    """Each line's name at its right end."""
     ends = []
     for method, label in methods_of(rows).items():
         L, median = max((row.shape.L, spread.median) for row in rows if row.method == method and (spread := value(row)))
-        ends.append((_place(median, *axes.get_ylim()), _place(L, *axes.get_xlim()), method, label))
-    ends.sort()
-    for place, (y, x, method, label) in zip(apart([end[0] for end in ends], gap), ends, strict=True):
-        colour = _STYLE.get(method, ("#777777",))[0]
-        axes.annotate(
-            label,
-            (x, y),
-            xycoords="axes fraction",
-            xytext=(1.04, place),
-            textcoords="axes fraction",
-            va="center",
-            color=colour,
-            fontweight="bold" if method == "hyena-prepared" else "normal",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 5},
-        )
-
-
-def _place(value: float, low: float, high: float) -> float:
-    """A value's place on a logarithmic axis, as a fraction of its length."""
-    return math.log(value / low) / math.log(high / low)
-
-
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places moved until each is `gap` from the next, and no farther than that asks for.
-
-    Places that are too near are joined into a block around their mean, until no two blocks touch.
-    """
-    blocks: list[list[float]] = []
-    for place in places:
-        blocks.append([place])
-        while len(blocks) > 1 and _first(blocks[-1], gap) - _last(blocks[-2], gap) < gap:
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [_first(block, gap) + i * gap for block in blocks for i in range(len(block))]
-
-
-def _first(block: list[float], gap: float) -> float:
-    """Where the first of a block stands."""
-    return sum(block) / len(block) - (len(block) - 1) / 2 * gap
-
-
-def _last(block: list[float], gap: float) -> float:
-    """Where the last of a block stands."""
-    return _first(block, gap) + (len(block) - 1) * gap
+        ends.append(End(L, median, label, _STYLE.get(method, ("#777777",))[0], method == "hyena-prepared"))
+    label_ends(axes, ends, gap)
 
 
 def _mark(axes: Any, rows: Sequence[Row], gradient: bool) -> None:
@@ -201,7 +139,7 @@ def _mark(axes: Any, rows: Sequence[Row], gradient: bool) -> None:
             axes.plot(
                 length, y, "o", markersize=14, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.7, zorder=6
             )
-    axes.text(0.03, 0.97, "\n".join(texts), transform=axes.transAxes, va="top", color=_INK, linespacing=1.5, zorder=7,
+    axes.text(0.03, 0.97, "\n".join(texts), transform=axes.transAxes, va="top", color=INK, linespacing=1.5, zorder=7,
               bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2})  # fmt: skip
 
 
@@ -212,11 +150,3 @@ def _between(rows: Sequence[Row], method: str, length: float) -> float:
         if short <= length <= long:
             return low * (high / low) ** (math.log(length / short) / math.log(long / short))
     return points[0][1]
-
-
-def _tokens(L: int) -> str:
-    """1024 as 1K, 1048576 as 1M."""
-    for power, name in ((20, "M"), (10, "K")):
-        if L % 2**power == 0:
-            return f"{L >> power}{name}"
-    return f"{L:,}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from hyena.bench.machine import threads
 from hyena.bench.ops import Row
+from hyena.bench.tables import digits, table
 
 CROSSED = ("sdpa", "conv1d")
 """Methods whose crossovers are of interest."""
@@ -90,9 +91,9 @@ def _tables(rows: Sequence[Row]) -> list[str]:
     ratios = [[f"{L:,}", *(_ratio(at.get((L, method))) for method in rivals)] for L in shapes]
     return [
         "Milliseconds a call, and half the distance of the quartiles in per cent:",
-        _table(["tokens", "channels", "backend", *methods.values()], times),
+        table(["tokens", "channels", "backend", *methods.values()], times),
         "Times as long as hyena, with quartiles:",
-        _table(["tokens", *(methods[method] for method in rivals)], ratios),
+        table(["tokens", *(methods[method] for method in rivals)], ratios),
     ]
 
 
@@ -102,8 +103,8 @@ def _time(row: Row | None) -> str:
         return "-"
     s = row.seconds.scaled(1e3)
     if row.extrapolated:
-        return f"~{_short(s.median)}"
-    return f"{_short(s.median)} ±{50 * (s.upper - s.lower) / s.median:.0f}%"
+        return f"~{digits(s.median)}"
+    return f"{digits(s.median)} ±{50 * (s.upper - s.lower) / s.median:.0f}%"
 
 
 def _ratio(row: Row | None) -> str:
@@ -111,20 +112,7 @@ def _ratio(row: Row | None) -> str:
     if row is None or row.ratio is None:
         return "-"
     r = row.ratio
-    return f"~{_short(r.median)}" if row.extrapolated else f"**{_short(r.median)}** ({_short(r.lower)} - {_short(r.upper)})"
-
-
-def _short(value: float) -> str:
-    """Three digits, in full."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose numbers stand to the right."""
-    lines = [head, ["---:"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"~{digits(r.median)}" if row.extrapolated else f"**{digits(r.median)}** ({digits(r.lower)} - {digits(r.upper)})"
 
 
 def _sentences(rows: Sequence[Row], gradient: bool) -> list[str]:
@@ -160,5 +148,5 @@ def _memory(rows: Sequence[Row]) -> str:
     head = ["direction", "tokens", "channels", "method", "MiB", "outputs"]
     return (
         "Largest resident size of a process during one call beyond its inputs and results, in MiB and in multiples of the "
-        "output tensor; the prepared filter counts among the inputs.\n\n" + _table(head, lines)
+        "output tensor; the prepared filter counts among the inputs.\n\n" + table(head, lines)
     )

@@ -100,7 +100,7 @@ def interleave(
             found.calls[name] = _warm(sample, warm_up)
         spent = dict.fromkeys(candidates, 0.0)
         for i in range(rounds):
-            taking = [name for name in _turned(list(candidates), i) if i < least or spent[name] < seconds]
+            taking = [name for name in turned(list(candidates), i) if i < least or spent[name] < seconds]
             if not taking:
                 break
             times = {name: candidates[name](found.calls[name]) for name in taking}
@@ -126,7 +126,7 @@ def _warm(sample: Sampler, rounds: int) -> int:
     return calls
 
 
-def _turned(names: list[str], i: int) -> list[str]:
+def turned(names: list[str], i: int) -> list[str]:
     """The order of round i: another begins each time, and every second round goes backwards, so that neighbours change."""
     start = i % len(names) if names else 0
     order = names[start:] + names[:start]

@@ -6,6 +6,8 @@ from hyena.configs.files import nearest
 from hyena.errors import HyenaError
 
 MEASUREMENTS = {
+    "decode": "time per token against context, for every way to decode: hyena bench decode",
+    "length": "time and memory of a forward from a thousand to a million tokens: hyena bench length",
     "markov": "the Markov baseline of a corpus: hyena bench markov --data FILE",
     "ops": "speed and memory of the long convolution against its rivals: hyena bench ops",
 }

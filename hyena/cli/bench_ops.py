@@ -3,16 +3,12 @@
 import json
 import os
 import shlex
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyena.cli import SPIN
-from hyena.cli.outputs import NO_PICTURE, beside, write_json
+from hyena.cli.outputs import NO_PICTURE, beside, undisturbed, write_json
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
 
@@ -88,7 +84,7 @@ def run(arguments: list[str]) -> int:
                 rows.append(row)
         except KeyboardInterrupt:
             if rows:
-                with _undisturbed():
+                with undisturbed():
                     line.note(f"interrupted: the {len(rows)} rows that were finished are in {numbers}")
                     _write(rows, about | {"complete": False}, [*notes, "this run was interrupted"], numbers, picture)
             raise
@@ -163,16 +159,3 @@ def _write(
     text = markdown(rows, about, sentence(about), notes, None if drawn is None else drawn.name)
     write_atomically(numbers.with_suffix(".md"), lambda part: part.write_text(text))
     return values, text, drawn
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C waits until the files are written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from hyena.bench import ops_plot
+from hyena.bench.lines import apart
 from hyena.bench.ops import Row
-from hyena.bench.ops_plot import apart, draw
+from hyena.bench.ops_plot import draw
 from tests.bench.rows import TIMES, rows
 from tests.bench.test_plots import size
 
