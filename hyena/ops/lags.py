@@ -10,16 +10,16 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from hyena.ops.fft import good_length
+from hyena.ops.filters import Spectrum
+from hyena.ops.long_conv import long_conv, prepare
 
-_POINTS = 2**19
-"""Points of a transform held at once, as in a processor's cache."""
+_NUMBERS = 2**22
+"""Numbers of a convolution held at once."""
 _KEPT = 4096
 """The longest tile whose transformed taps are kept: longer ones are rare and large, and are transformed each time."""
-_DIRECT = 16
-"""Outputs up to which a product without transforms is taken."""
 
 
 class Lags:
@@ -39,7 +39,7 @@ class Lags:
         self.places = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         self.channels = bounds[-1]
         self.known = 1
-        self._spectra: dict[int, Tensor] = {}
+        self._tiles: dict[int, Spectrum] = {}
         self._near: dict[int, Tensor] = {}
         self._backwards: list[Tensor] = []
 
@@ -98,39 +98,34 @@ class Lags:
             if low < high:
                 rows.append(part[low - place.start : high - place.start, start:stop])
         taps = rows[0] if len(rows) == 1 else torch.cat(rows)
-        return torch.nn.functional.pad(taps, (0, stop - start - taps.shape[1])) if taps.shape[1] < stop - start else taps
+        return F.pad(taps, (0, stop - start - taps.shape[1])) if taps.shape[1] < stop - start else taps
 
     def fill(self, x: Tensor, start: int, count: int, first: int = 0) -> Tensor:
-        """y (B, C, count) of inputs x (B, C, U), whose channels begin at channel `first` of all."""
-        B, C, U = x.shape
+        """y (B, C, count) of inputs x (B, C, U), whose channels begin at channel `first` of all.
+
+        A causal convolution of the inputs followed by nothing, of which the outputs after the inputs are wanted.
+        """
         if self.reach is not None:  # inputs and outputs farther apart than the filter is long
-            U = min(U, max(0, self.reach - 1 - start))
-            x = x[..., x.shape[-1] - U :]
-        y = x.new_zeros(B, C, count) if U == 0 else x.new_empty(B, C, count)
-        if U == 0:
-            return y
-        if count * min(U, count) <= _DIRECT or count == 1:
-            return self._direct(x, start, count, first)
-        n = good_length(U + count - 1)
-        step = max(4, _POINTS // (B * n))
+            x = x[..., max(0, x.shape[-1] - max(0, self.reach - 1 - start)) :]
+        B, C, U = x.shape
+        if not U:
+            return x.new_zeros(B, C, count)
+        if count == 1:
+            taps = self.section(1 + start, U + start + 1, slice(first, first + C))
+            return (x * taps.flip(1)).sum(-1, keepdim=True)
+        y, L = x.new_empty(B, C, count), U + count
+        step = max(8, _NUMBERS // (B * L))
         for c in range(0, C, step):
-            some = slice(c, min(c + step, C))
-            W = self._spectrum(U, start, count, n, slice(first + some.start, first + some.stop))
-            X = torch.fft.rfft(x[:, some], n=n)
-            y[:, some] = torch.fft.irfft(X.mul_(W), n=n)[..., U - 1 : U - 1 + count]
+            channels = slice(first + c, first + min(c + step, C))
+            whole = start == 0 and count == U
+            filters = self._prepared(U, channels) if whole else self.section(start, start + L, channels)
+            y[:, c : c + step] = long_conv(F.pad(x[:, c : c + step], (0, count)), filters)[..., U:]
         return y
 
-    def _direct(self, x: Tensor, start: int, count: int, first: int) -> Tensor:
-        """The same, lag by lag."""
-        U = x.shape[-1]
-        taps = self.section(1 + start, U + start + count, slice(first, first + x.shape[1])).flip(1)
-        each = [(x * taps[:, count - 1 - s : count - 1 - s + U]).sum(-1) for s in range(count)]
-        return torch.stack(each, -1)
-
-    def _spectrum(self, U: int, start: int, count: int, n: int, channels: slice) -> Tensor:
-        """The transformed taps; those of small tiles are kept."""
-        if start or count != U or n != 2 * U or U > _KEPT:
-            return torch.fft.rfft(self.section(1 + start, U + start + count, channels), n=n)
-        if U not in self._spectra:
-            self._spectra[U] = torch.fft.rfft(self.section(1, 2 * U), n=n)
-        return self._spectra[U][channels]
+    def _prepared(self, U: int, channels: slice) -> Tensor | Spectrum:
+        """Taps for a tile of U inputs and U outputs; those of small tiles are kept transformed."""
+        if U > _KEPT:
+            return self.section(0, 2 * U, channels)
+        if U not in self._tiles:
+            self._tiles[U] = prepare(self.section(0, 2 * U), 2 * U)
+        return self._tiles[U] if channels == slice(0, self.channels) else self._tiles[U].groups(channels)
