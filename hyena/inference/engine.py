@@ -71,7 +71,7 @@ def check_work(
     if not legal or legal[0] < 0 or legal[-1] >= most:
         raise HyenaError(f"allowed is {legal[:8]}: ids from 0 to {most - 1} are needed, at least one")
     if decoding != "recompute":
-        chunk_tokens(model, len(prompts), max_memory)
+        chunk_tokens(model, prompts, max_memory)
     return Work(model, prompts, count, sampling or Sampling(), seed, decoding, legal, samples, max_memory)
 
 

@@ -11,10 +11,17 @@ from hyena.models import LanguageModel
 from hyena.models.budget import OPTION, readable
 from hyena.models.state import ModelState
 from hyena.modules import Hyena
+from hyena.modules.attention import Attention
 from hyena.modules.precision import at_least_float32
 
 _MOST = 2**17
 """Tokens of a chunk, all rows together: more are not faster."""
+
+
+_MASK = 5
+"""Bytes of a mask for one query and key: a truth value, and a number for the kernel."""
+_MASKS = _MASK * 2**26
+"""Bytes that masks take at most: attention works on so many scores at a time."""
 
 
 class Read(NamedTuple):
@@ -30,7 +37,7 @@ class Read(NamedTuple):
 @torch.no_grad()
 def prefill(model: LanguageModel, prompts: list[Tensor], max_length: int, decoding: Any, max_memory: int | None) -> Read:
     """Read prompts (L,) into one state, begun for rows of max_length tokens; max_memory: bytes beside weights and states."""
-    tokens = chunk_tokens(model, len(prompts), max_memory)
+    tokens = chunk_tokens(model, prompts, max_memory)
     parts = []
     for places in together([len(prompt) for prompt in prompts], tokens):
         rows = [prompts[place] for place in places]
@@ -71,17 +78,26 @@ def together(lengths: list[int], tokens: int) -> list[list[int]]:
     return groups
 
 
-def chunk_tokens(model: LanguageModel, rows: int, max_memory: int | None) -> int:
+def chunk_tokens(model: LanguageModel, prompts: list[Tensor], max_memory: int | None) -> int:
     """Tokens of a chunk, all rows together; at least one a row. `HyenaError` where not even these fit."""
+    rows, longest = len(prompts), max(map(len, prompts))
     if max_memory is None:
         return max(rows, _MOST)
-    each = token_bytes(model)
-    if max_memory < rows * each:
+    each, mask = token_bytes(model), mask_bytes(model, longest)
+    # Masks grow with chunk times length up to a number of bytes, and no further.
+    least = rows * each + min(rows * mask, _MASKS)
+    if max_memory < least:
         raise HyenaError(
-            f"reading a token of {rows} rows needs {readable(rows * each)} beyond weights and state, more than "
+            f"reading a token of {rows} rows needs {readable(least)} beyond weights and state, more than "
             f"{OPTION} {readable(max_memory)}: allow that much, or pass fewer rows"
         )
-    return max(rows, min(_MOST, max_memory // each))
+    return max(rows, min(_MOST, max(max_memory // (each + mask), (max_memory - _MASKS) // each)))
+
+
+def mask_bytes(model: LanguageModel, longest: int) -> int:
+    """Bytes that one more token in a chunk takes for the masks of attention over `longest` tokens."""
+    every = any(isinstance(block.mixer, Attention) and block.mixer.window is None for block in model.backbone.layers)
+    return _MASK * longest if every else 0
 
 
 def token_bytes(model: LanguageModel) -> int:

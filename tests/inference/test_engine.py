@@ -74,7 +74,7 @@ def test_prompts_may_be_read_in_pieces(defined: Defined, tokens: int, monkeypatc
     seen: list[int] = []
     extend = model.backbone.extend
     monkeypatch.setattr(model.backbone, "extend", lambda ids, *rest: (seen.append(ids.numel()), extend(ids, *rest))[1])
-    memory = tokens * prefill.token_bytes(model)
+    memory = tokens * (prefill.token_bytes(model) + prefill.mask_bytes(model, max(LENGTHS)))
     assert same(generate(model, prompts(), 20, seed=0, max_memory=memory), [row[: 20 - NEW] for row in rows])
     assert max(seen) <= tokens, "as many tokens as fit the memory, and no more"
 
