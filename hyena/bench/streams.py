@@ -135,7 +135,7 @@ def _read(model: LanguageModel, ids: Tensor) -> list[Any]:
     def read(mixer: Any, _: Any, new: tuple[Tensor, Tensor]) -> None:
         found.append((new[0][..., -mixer.config.short_taps :].clone(), new[1]))
 
-    model.backbone.peek(ids, model.init_state(1), read)
+    model.backbone.ahead(ids, model.init_state(1), read)
     return found
 
 

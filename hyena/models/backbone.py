@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.models.block import Block
-from hyena.models.state import Draft, ModelState, fingerprint, hidden_beyond, weights_of
+from hyena.models.state import Draft, ModelState, Places, fingerprint, hidden_beyond, places_of, versions
 from hyena.modules import Hyena
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import NORMS
@@ -34,6 +34,7 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(Block(config, letter) for letter in config.layers)
         self.norm = NORMS[config.norm](config.width, config.norm_eps)
         self._lags: Lags | None = None
+        self._places: Places = []
         self.recompute = False
         """Whether a gradient keeps the input of each block alone and runs the block again (gradient checkpointing)."""
 
@@ -78,7 +79,7 @@ class Backbone(nn.Module):
         ]
         position = torch.zeros(batch_size, dtype=torch.int64, device=self.embedding.weight.device)
         begun = {"max_length": max_length, "decoding": decoding}
-        return ModelState(position, layers, weights_of(self), begun, lambda: fingerprint(self, self.config.to_dict()))
+        return ModelState(position, layers, self._weights(anew=True), begun, lambda: fingerprint(self, self.config.to_dict()))
 
     def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
         """Bytes of the state of one sequence of L tokens: the mixers' and the position. Online convolutions share one clock."""
@@ -92,31 +93,34 @@ class Backbone(nn.Module):
             self._lags = Lags([f.lags_source() for f in filters], filters[0].reach, filters[0].max_length)
         return self._lags
 
+    def _weights(self, anew: bool = False) -> tuple[tuple[int, int], ...]:
+        """What tells whether a state is still of these weights; anew: look for the tensors again."""
+        if anew or not self._places:
+            self._places = places_of(self)
+        return versions(self._places)
+
     def __getstate__(self) -> dict[str, object]:
-        """A copied or pickled model computes its own taps."""
-        return {**vars(self), "_lags": None}
+        """A copied or pickled model computes its own taps and has its own tensors."""
+        return {**vars(self), "_lags": None, "_places": []}
 
     @torch.no_grad()
-    def peek(
-        self, ids: Int[Tensor, "B L"], state: ModelState, read: Callable[[Any, Any, Any], None] | None = None
-    ) -> tuple[Float[Tensor, "B L D"], Draft]:
-        """Hidden states of ids that follow what the state has read, which is not changed, and what `commit` takes.
-
-        read(mixer, its state, what it would add) is called after each block where given, and then nothing is kept.
-        """
-        state._check()
+    def peek(self, ids: Int[Tensor, "B L"], state: ModelState) -> tuple[Float[Tensor, "B L D"], Draft]:
+        """Hidden states of ids that follow what the state has read, which is not changed, and what `commit` takes."""
+        state.check()
         self._check_stream(ids, state)
+        draft = Draft(state, [], ids.shape[1])
+        return self.ahead(ids, state, lambda mixer, layer, new: draft.new.append(new)), draft
+
+    @torch.no_grad()
+    def ahead(self, ids: Tensor, state: ModelState, done: Callable[[Any, Any, Any], None]) -> Tensor:
+        """Hidden states of ids; after each block done(mixer, its state, what it would add)."""
         x = self._embedded(ids, state.position)
         if self.config.float32_residual:
             x = x.to(at_least_float32(x.dtype))
-        draft = Draft(state, [], ids.shape[1])
         for block, layer in zip(self.layers, state.layers, strict=True):
             x, new = block.peek(x, layer)
-            if read is None:
-                draft.new.append(new)
-            else:
-                read(block.mixer, layer, new)
-        return self.norm(x), draft
+            done(block.mixer, layer, new)
+        return self.norm(x)
 
     @torch.no_grad()
     def commit(self, draft: Draft, lengths: Int[Tensor, "B"] | None = None) -> ModelState:
@@ -137,7 +141,7 @@ class Backbone(nn.Module):
             check_lengths(lengths, *ids.shape)
         self._check_stream(ids, state, lengths)
         moved = state.taken()
-        x, _ = self.peek(ids, moved, lambda mixer, layer, new: mixer.commit(layer, new, lengths))
+        x = self.ahead(ids, moved, lambda mixer, layer, new: mixer.commit(layer, new, lengths))
         moved.position = moved.position + (ids.shape[1] if lengths is None else lengths)
         return hidden_beyond(x, lengths), moved
 
@@ -148,7 +152,7 @@ class Backbone(nn.Module):
             raise HyenaError("the model is in training mode and has dropout: call model.eval() before streaming")
         if len(ids) != state.rows:
             raise HyenaError(f"ids have {len(ids)} rows and the state {state.rows}: they go row by row")
-        if state.weights != weights_of(self):
+        if state.weights != self._weights():
             raise HyenaError("the model's weights changed or moved since this state was begun: begin a new one (init_state)")
         self._check_length(int((state.position + (ids.shape[1] if lengths is None else lengths)).max()))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -43,7 +43,7 @@ class ModelState(State):
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, whole or not at all. It carries a fingerprint of the model."""
-        self._check()
+        self.check()
         path = Path(path)
         facts = {
             "format": FORMAT,
@@ -93,13 +93,25 @@ def load_state(path: str | Path, begin: Callable[..., ModelState]) -> ModelState
     return state
 
 
-def weights_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Address and version of every parameter and buffer: changes in place and replacements are seen, in microseconds.
+Places = list[tuple[Mapping[str, Tensor | None], str]]
+"""Where a model keeps its tensors: dictionaries of its modules, and names in them."""
+
+
+def places_of(model: nn.Module) -> Places:
+    """The places of every parameter and buffer of a model."""
+    tables: list[Mapping[str, Tensor | None]] = []
+    for module in model.modules():
+        tables += [module._parameters, module._buffers]
+    return [(table, name) for table in tables for name, tensor in table.items() if tensor is not None]
+
+
+def versions(places: Places) -> tuple[tuple[int, int], ...]:
+    """Address and version of every tensor: changes in place and replacements are seen, in microseconds.
 
     Writing through `.data` alone escapes it, for as long as a stream lasts: the next `init_state` compares values.
     """
-    tensors = [*model.parameters(), *model.buffers()]
-    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+    tensors = [table[name] for table, name in places]
+    return tuple((0, 0) if t is None else (t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
 
 
 def fingerprint(model: nn.Module, config: dict[str, Any]) -> str:

@@ -20,13 +20,13 @@ class State:
 
     def taken(self) -> Self:
         """The same state under a new name, for whoever will change it: the old name raises `HyenaError` from now on."""
-        self._check()
+        self.check()
         moved = object.__new__(type(self))
         moved.__dict__.update(vars(self))
         self.__dict__["_spent"] = True
         return moved
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """One clear line where the state is gone."""
         if "_spent" in vars(self):
             raise HyenaError(
@@ -97,7 +97,7 @@ class State:
 
     def _mapped(self, f: Callable[[Tensor], Tensor], memo: dict[int, Any]) -> Self:
         """A copy of the tree with f of every tensor; memo: the copies made so far, by what they are copies of."""
-        self._check()
+        self.check()
         if id(self) not in memo:
             copy = object.__new__(type(self))
             memo[id(self)] = copy
@@ -109,7 +109,7 @@ class State:
         """`cat`, with what was joined so far by the first of what it was joined from."""
         first = states[0]
         for state in states:
-            state._check()
+            state.check()
         if id(first) not in memo:
             memo[id(first)] = made = object.__new__(cls)
             ready = cls._alike(states)

@@ -50,7 +50,7 @@ def test_cost_is_the_models_own(pattern: str):
 
 def test_state_is_the_sum_over_the_mixers():
     model = LanguageModel(small("HAW"))
-    assert model.state_bytes(50) == sum(block.mixer.state_bytes(50) for block in model.backbone.blocks)
+    assert model.state_bytes(50) == 8 + sum(block.mixer.state_bytes(50) for block in model.backbone.blocks)
 
 
 def test_parameters_count_once_and_buffers_never():
