@@ -17,6 +17,7 @@ from hyena.errors import HyenaError
 if TYPE_CHECKING:
     import numpy as np
 
+    from hyena.inference.sequences import within
     from hyena.inference.windows import Job
 
 DESCRIPTION = """\
@@ -90,14 +91,15 @@ def run(arguments: list[str]) -> int:
         if finished:
             line.note(f"going on after {finished} finished pieces of {a.out}.partial")
         for i, batch in enumerate(batched(jobs(), size or WINDOW)):
+            count = sum(job.scored for job in batch)
             if i >= finished:
-                values = score_jobs(model, batch, memory)
+                values = score_jobs(model, batch, memory, within(line.update, done, count, total))
                 numbers = _joined(values) if a.per_token is not None else None
                 rows = [
                     [j.record, j.name, j.tokens, float(v.double().sum()), j.scored] for j, v in zip(batch, values, strict=True)
                 ]
                 work.append(rows, numbers)
-            done += sum(job.scored for job in batch)
+            done += count
             line.update(min(done, total), total)
         line.update(total, total)
         work.finish(lambda part: part.write_text(table(work.pieces)))

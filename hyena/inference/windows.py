@@ -1,6 +1,6 @@
 """How a long record is cut into windows so that every token but its first is scored once, each with context before it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -81,8 +81,10 @@ def batched(jobs: Iterable[Job], tokens: int) -> Iterator[list[Job]]:
         yield batch
 
 
-def score_jobs(model: LanguageModel, batch: list[Job], max_memory: int | None) -> list[Tensor]:
-    """log p of the scored tokens of each job."""
+def score_jobs(
+    model: LanguageModel, batch: list[Job], max_memory: int | None, report: Callable[[int, int], None] | None = None
+) -> list[Tensor]:
+    """log p of the scored tokens of each job; report(layers done, layers in all)."""
     longest = max(len(job.ids) for job in batch)
     limit = min(model.backbone.limits().values(), default=longest)
     if longest - 1 > limit:
@@ -94,7 +96,7 @@ def score_jobs(model: LanguageModel, batch: list[Job], max_memory: int | None) -
     ids = torch.zeros(len(batch), longest, dtype=torch.int64)
     for row, job in zip(ids, batch, strict=True):
         row[: len(job.ids)] = torch.from_numpy(job.ids.astype(np.int64))
-    found = per_token_scores(model, ids.to(model.device), max_memory)
+    found = per_token_scores(model, ids.to(model.device), max_memory, report)
     return [
         row[len(job.ids) - 1 - job.scored : max(0, len(job.ids) - 1)] if job.scored else row[:0]
         for row, job in zip(found, batch, strict=True)
