@@ -68,14 +68,14 @@ def test_every_engine_draws_what_the_definition_draws(defined: Defined, decoding
     assert len(torch.cat(defined.drawn).unique()) == 50
 
 
-@pytest.mark.parametrize("tokens", [7, 16, 100])
-def test_prompts_may_be_read_in_pieces(defined: Defined, tokens: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("tokens", "decoding"), [(7, "tiled"), (16, "cached"), (16, "epoched"), (45, "tiled"), (100, "tiled")])
+def test_prompts_may_be_read_in_pieces(defined: Defined, tokens: int, decoding: str, monkeypatch: pytest.MonkeyPatch):
     model, _, rows = defined
     seen: list[int] = []
     extend = model.backbone.extend
     monkeypatch.setattr(model.backbone, "extend", lambda ids, *rest: (seen.append(ids.numel()), extend(ids, *rest))[1])
     memory = tokens * (prefill.token_bytes(model) + prefill.mask_bytes(model, max(LENGTHS)))
-    assert same(generate(model, prompts(), 20, seed=0, max_memory=memory), [row[: 20 - NEW] for row in rows])
+    assert same(generate(model, prompts(), NEW, seed=0, decoding=decoding, max_memory=memory), rows)
     assert max(seen) <= tokens, "as many tokens as fit the memory, and no more"
 
 
