@@ -17,7 +17,6 @@ from hyena.errors import HyenaError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hyena.inference.sequences import within
     from hyena.inference.windows import Job
 
 DESCRIPTION = """\
@@ -63,6 +62,7 @@ def run(arguments: list[str]) -> int:
     from hyena.cli.models import language_model
     from hyena.cli.records import entries, size_of
     from hyena.cli.work import Work, fingerprint
+    from hyena.inference.sequences import within
     from hyena.inference.windows import WINDOW, batched, jobs_of, score_jobs, sizes
 
     memory = parse_bytes(a.max_memory, "max_memory")
