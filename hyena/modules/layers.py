@@ -52,6 +52,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D), possibly a float32 residual stream before half-precision weights."""
+        if x.dtype == self.weight.dtype == torch.float32:  # the same without its casts, which one token would feel
+            return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
         dtype = at_least_float32(torch.promote_types(x.dtype, self.weight.dtype))
         y = F.layer_norm(x.to(dtype), self.weight.shape, self.weight.to(dtype), self.bias.to(dtype), self.eps)
         return y.to(self.weight.dtype)

@@ -18,7 +18,7 @@ def channels_first(linear: nn.Module, x: Float[Tensor, "B L D"]) -> Float[Tensor
     linear: any module (B, L, D) -> (B, L, E). A plain `nn.Linear` without hooks is computed with its factors swapped; anything
     else, such as an adapter around one, is called as it is and its result transposed.
     """
-    if not plain_linear(linear):
+    if x.shape[1] == 1 or not plain_linear(linear):  # one token has no rows to lay out
         return linear(x).transpose(1, 2)
     y, bias = channels_first_apart(linear, x)
     return y if bias is None else y.add_(bias[:, None])
@@ -35,4 +35,6 @@ def channels_first_apart(linear: nn.Module, x: Float[Tensor, "B L D"]) -> tuple[
 def channels_last(linear: nn.Module, y: Float[Tensor, "B D L"]) -> Float[Tensor, "B L E"]:
     """linear of the channels of y (B, D, L): (B, L, E). Rows as `channels_first` lays them out are not copied."""
     B, D, L = y.shape
+    if L == 1:
+        return linear(y.transpose(1, 2))
     return linear(y.transpose(0, 1).reshape(D, B * L).T).unflatten(0, (B, L))

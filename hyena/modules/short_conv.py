@@ -30,10 +30,18 @@ class ShortConv(nn.Module):
 
     def peek(self, x: Float[Tensor, "B D L"], state: Window) -> Float[Tensor, "B D L"]:
         """The outputs of inputs x (B, D, L) that follow those of the state, which is not changed."""
-        whole, L = state.followed_by(x), x.shape[-1]
-        if L == 1:
-            return ((whole * self.taps.flip(1)).sum(-1) + self.bias)[..., None]
-        return long_conv(whole, self.taps)[..., -L:] + self.bias[:, None]
+        L = x.shape[-1]
+        if L == 1 and x.dtype == self.taps.dtype in (torch.float32, torch.float64):
+            return self._one(x, state)
+        return long_conv(state.followed_by(x), self.taps)[..., -L:] + self.bias[:, None]
+
+    def _one(self, x: Tensor, state: Window) -> Tensor:
+        """The same for one token (B, D, 1), tap by tap."""
+        first, *taps = self.taps.unbind(1)
+        y = torch.addcmul(self.bias, x[..., 0], first)
+        for tap, kept in zip(taps, reversed(state.inputs.unbind(2)), strict=True):
+            y = y.addcmul_(kept, tap)
+        return y[..., None]
 
     def state_bytes(self) -> int:
         """Bytes of one row's last inputs."""

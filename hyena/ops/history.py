@@ -37,10 +37,9 @@ class Window(State):
         """Take in x (B, C, n), of row b the first lengths[b] only."""
         r = self.inputs.shape[-1]
         if lengths is None:
-            # A copy: a part would keep the whole chunk alive.
-            self.inputs = (self.followed_by(x) if x.shape[-1] < r else x)[
-                ..., x.shape[-1] - r if x.shape[-1] >= r else -r :
-            ].clone()
+            n = x.shape[-1]
+            # A copy in any case: a part would keep the whole chunk alive.
+            self.inputs = torch.cat([self.inputs[..., n:], x], -1) if n < r else x[..., n - r :].clone()
         elif r:
             whole = self.followed_by(x)
             self.inputs = torch.stack([row[:, n : n + r] for row, n in zip(whole, lengths.tolist(), strict=True)])

@@ -126,7 +126,7 @@ class Tiled(Online):
         history, C = self.history, self.lags.channels
         if self.pending.shape[-1] < self.horizon:
             self.pending = self.pending.new_empty(len(self.pending), C, self.horizon)
-        step = max(1, 2**24 // self.horizon)
+        step = max(1, 2**24 // (self.horizon * len(self.pending)))
         for c in range(0, C, step):  # piece by piece: the result is a buffer that stands already
             x = history.last(history.kept)[:, c : c + step]
             self.pending[:, c : c + step, : self.horizon] = self.lags.fill(x, 0, self.horizon, c)
@@ -168,8 +168,7 @@ class Tiled(Online):
     def _write(self, us: list[Tensor], at: int) -> None:
         """Put inputs into the current block."""
         n = us[0].shape[-1]
-        for place, u in zip(self.lags.places, us, strict=True):
-            self.recent[:, at : at + n, place] = u.transpose(1, 2)
+        self.recent[:, at : at + n] = (us[0] if len(us) == 1 else torch.cat(us, 1)).transpose(1, 2)
 
     def _complete(self, us: list[Tensor], n: int) -> None:
         """Inputs that complete one block or several: the tiles in between, as far as they reach outputs still to come."""
