@@ -17,7 +17,7 @@ OPTION = "max_memory (--max-memory)"
 _CHUNK = {"cpu": 2**22, "meta": 2**22}
 _CHUNK_ELSEWHERE = 2**28
 """Bytes of an MLP's hidden rows at a time: what the second-level cache of two cores holds, and plenty for an accelerator."""
-_MOST_CHANNELS, _FEWEST_CHANNELS = 128, 8
+_MOST_CHANNELS, _FEWEST_CHANNELS = 64, 8
 """Channels at a time: more are not faster; with fewer, norms and filters would be computed all too often."""
 
 
@@ -89,7 +89,7 @@ def _sequences(B: int, L: int) -> str:
 
 def _choices(width: int) -> list[tuple[int, bool]]:
     """(channels at a time, whether the filter's features are kept), the fastest first."""
-    sizes = sorted({min(width, c) for c in (_MOST_CHANNELS, 96, 64, 48, 32, 24, 16, _FEWEST_CHANNELS)}, reverse=True)
+    sizes = sorted({min(width, c) for c in (_MOST_CHANNELS, 48, 32, 24, 16, _FEWEST_CHANNELS)}, reverse=True)
     return [*((c, True) for c in sizes), *((c, False) for c in sizes if c <= 32)]
 
 
