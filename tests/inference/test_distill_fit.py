@@ -162,3 +162,34 @@ def test_bins_cover_every_lag_once_and_agree_with_the_closed_form(taps: int):
     found = grid.powers(p)[0]
     for part in ("real", "imag"):
         torch.testing.assert_close(getattr(found, part), grid.of(getattr(powers, part).T.contiguous()).T, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("T", [200, 1024, 1025, 5000])
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-6, 2e-5, 1e-4, 1e-3])
+def test_a_pole_that_is_nearly_real_makes_no_noise(T: int, angle: float):
+    """Its imaginary part is nearly nothing; a closed form that loses it to rounding once gave residues of 1e15."""
+    p = torch.tensor([[complex(-2.0 / T, angle), -20.0 / T + 0.5j, -40 + 1e-7j, -40 + 0j]], dtype=torch.complex128)
+    R = torch.tensor([[2 + 1j, 1 - 1j, 0.3 + 0j, 0j]], dtype=torch.complex128)
+    g = exponentials.values(p, R, T)
+    found = exponentials.residues(p, g)
+    assert (exponentials.values(p, found, T) - g).norm() / g.norm() < 1e-6
+    noisy = g + torch.randn_like(g)
+    found = exponentials.residues(p, noisy)
+    assert (noisy - exponentials.values(p, found, T)).norm() <= (1 + 1e-9) * (noisy - g).norm()
+    assert found.abs().max() < 1e6
+
+
+@pytest.mark.parametrize("T", [300, 1500, 5000])
+def test_smooth_filters_of_every_kind_are_off_by_less_than_their_norm(T: int):
+    """Bumps and waves under windows, fitted with more poles than they need, and poles rounded as a model stores them."""
+    torch.manual_seed(0)
+    t = torch.arange(T).double() / T
+    centres, widths, waves, decays = torch.rand(4, 24, 1).double().unbind()
+    g = torch.exp(-(((t - centres / 2) / (0.05 + widths)) ** 2)) * torch.cos(40 * waves * t) * torch.exp(-20 * decays * t)
+    for order in (6, 16):
+        modes = fit.fit(g, order, 10)
+        assert off(modes, g).max() < 0.5
+        rounded = torch.complex(-(-modes.log_poles.real).log().float().double().exp(), modes.log_poles.imag.float().double())
+        R = exponentials.residues(rounded, g)
+        again = fit.Modes(rounded, torch.complex(R.real.float().double(), R.imag.float().double()))
+        assert (off(again, g) <= 1.5 * off(modes, g) + 1e-4).all()

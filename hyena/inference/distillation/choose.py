@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hyena.inference.distillation import hankel
-from hyena.inference.distillation.exponentials import GONE, reciprocal, solve
-from hyena.inference.distillation.grid import Grid, columns
+from hyena.inference.distillation.exponentials import GONE, columns, reciprocal, solve
+from hyena.inference.distillation.grid import Grid
 
 TAPS = 2048
 """Taps of a realisation."""

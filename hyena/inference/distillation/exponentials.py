@@ -18,6 +18,10 @@ ROUNDING = 3e-7
 each other cost that much accuracy, so it is counted as part of the error when they are chosen."""
 NO_PART = 1e-10
 """A column is none below this fraction of the squared norm of its pole's two columns."""
+FEW = 1024
+"""Numbers up to which columns are written out."""
+_NOISE = 16 * 2.0**-52
+"""Relative error of an inner product in closed form, a pole."""
 GONE = -40.0
 """Re p of a mode that is over after one tap, in place of minus infinity."""
 
@@ -53,20 +57,40 @@ def gram(p: Tensor, length: int) -> Tensor:
 def residues(p: Tensor, g: Tensor) -> Tensor:
     """The residues (D, S) that bring Re sum R lam^t closest to numbers g (D, T): least squares over all T, `ROUNDING` counted.
 
-    What the normal equations lose is brought back by solving for the remainder again.
+    Up to `FEW` numbers by orthogonal decomposition. Above by the normal equations, which have closed forms: what they lose is
+    brought back by solving for the remainder again, and a step that does not make it smaller is not taken.
     """
-    G = gram(p, g.shape[1])
-    scale = _scales(G.diagonal(dim1=1, dim2=2))
-    s, V = torch.linalg.eigh(scale[:, :, None] * G * scale[:, None, :])
+    T = g.shape[1]
+    if T <= FEW:
+        return _paired(solve(columns(torch.exp(p[:, None] * torch.arange(T, dtype=torch.float64)[:, None])), g).weights)
+    G = gram(p, T)
+    squares = G.diagonal(dim1=1, dim2=2)
+    scale = _scales(squares)
+    # A part far below its pair is a difference of numbers as large as the pair: its rounding must not pass for a direction.
+    real, imaginary = squares.chunk(2, dim=1)
+    noise = _NOISE * p.shape[1] * scale**2 * (real + imaginary).repeat(1, 2)
+    s, V = torch.linalg.eigh(scale[:, :, None] * G * scale[:, None, :] + torch.diag_embed(noise))
     s = s.clamp(min=0) + ROUNDING**2
-    R = torch.zeros_like(p)
-    for _ in range(3):
-        inner = projections(p, g - values(p, R, g.shape[1]))
+    R, rest = torch.zeros_like(p), g
+    for _ in range(4):
+        inner = projections(p, rest)
         right = scale * torch.cat([inner.real, inner.imag], dim=1)
-        x = scale * (V @ ((V.mT @ right[..., None]) / s[..., None]))[..., 0]
-        real, imaginary = x.chunk(2, dim=1)
-        R = R + torch.complex(real, -imaginary)
+        further = R + _paired(scale * (V @ ((V.mT @ right[..., None]) / s[..., None]))[..., 0])
+        left = g - values(p, further, T)
+        better = (left.norm(dim=1) < rest.norm(dim=1))[:, None]
+        R, rest = torch.where(better, further, R), torch.where(better, left, rest)
     return R
+
+
+def columns(powers: Tensor) -> Tensor:
+    """Real columns (D, N, 2 S) of powers (D, N, S): real parts, then imaginary parts."""
+    return torch.cat([powers.real, powers.imag], dim=2)
+
+
+def _paired(x: Tensor) -> Tensor:
+    """Residues (D, S) of the weights (D, 2 S) of real and imaginary columns: Re(R lam) = Re R Re lam - Im R Im lam."""
+    real, imaginary = x.chunk(2, dim=1)
+    return torch.complex(real, -imaginary)
 
 
 class Solution(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hyena.inference.distillation.exponentials import expm1
+from hyena.inference.distillation.exponentials import FEW, expm1
 
-FINE = 1024
+FINE = FEW
 """Lags up to which a bin is one lag wide; each doubling beyond has half as many bins."""
 
 
@@ -61,8 +61,3 @@ class Grid:
         q = torch.where(zero, torch.ones_like(p), p)
         sums = torch.where(zero, width.to(p.dtype), expm1(q * width) / expm1(q))
         return torch.cat([near, torch.exp(p * first) * sums / width.sqrt()], dim=1)
-
-
-def columns(powers: Tensor) -> Tensor:
-    """Real columns (D, N, 2 S) of powers (D, N, S): real parts, then imaginary parts."""
-    return torch.cat([powers.real, powers.imag], dim=2)

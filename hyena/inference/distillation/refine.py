@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hyena.inference.distillation.exponentials import GONE, solve
-from hyena.inference.distillation.grid import Grid, columns
+from hyena.inference.distillation.exponentials import GONE, columns, solve
+from hyena.inference.distillation.grid import Grid
 
 _LONGEST = math.pi
 """Longest step of a logarithm or angle: half a turn leads anywhere."""
