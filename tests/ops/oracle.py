@@ -30,7 +30,7 @@ def by_fft(u: Tensor, h: Tensor, skip: Tensor | None = None, pre: Tensor | None 
     """The same by PyTorch's FFT, for sequences that are too long for a term a tap."""
     x = u if pre is None else pre * u
     (_, D, L), (G, K) = u.shape, h.shape
-    n = L + min(K, L)
+    n = 1 << (L + min(K, L) - 1).bit_length()  # of other lengths some libraries' transforms are off by forty units
     H = torch.fft.rfft(h[:, :L], n).repeat_interleave(D // G, dim=0)
     y = torch.fft.irfft(torch.fft.rfft(x, n) * H, n)[..., :L]
     if skip is not None:

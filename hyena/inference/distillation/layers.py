@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hyena.configs.mixers import ModalFilterConfig
-from hyena.inference.distillation.exponentials import energy, residues, values
+from hyena.inference.distillation.exponentials import FEW, energy, residues, values
 from hyena.inference.distillation.fit import STEPS, fit
 from hyena.modules.filter_rows import FilterRows
 from hyena.modules.filters import ImplicitFilter
@@ -18,7 +18,7 @@ from hyena.modules.modal_filter import ModalFilter
 REACH = 0.99
 """Share of a filter's energy within its reach, as `hyena inspect` has it."""
 _ROOM = 2**25
-"""Taps, and hidden features of the implicit filter, that are held at a time."""
+"""Numbers of each kind that are held at a time: taps, hidden features of the implicit filter, columns."""
 _SLOWEST = 1e-12
 """Least decay of a mode for a tap: the logarithm of 0 has no value."""
 
@@ -61,7 +61,7 @@ def distil_layer(
     G, K = filter.groups, filter.max_length
     new = ModalFilter(ModalFilterConfig(order, head), G).to(filter.out.weight.dtype)
     found = []
-    for rows, h in _some(filter):
+    for rows, h in _some(filter, order):
         tail = h[:, head:]
         modes = fit(tail, order, steps, report=_after(report, rows.start, G))
         # What is stored is rounded: the residues are chosen for the poles that there will be.
@@ -84,12 +84,12 @@ def _after(report: Report | None, start: int, total: int) -> Report | None:
     return None if report is None else lambda done, _: report(start + done, total)
 
 
-def _some(filter: ImplicitFilter) -> Iterator[tuple[slice, Tensor]]:
+def _some(filter: ImplicitFilter, order: int) -> Iterator[tuple[slice, Tensor]]:
     """The taps (rows, K) over the whole grid in float64, some rows at a time."""
     wide, K = copy.deepcopy(filter).requires_grad_(False).cpu().double(), filter.max_length
     width = filter.config.width
     source = FilterRows(wide, K, torch.empty(K, width).double() if K * width <= _ROOM else None)
-    some = max(1, _ROOM // K)
+    some = max(1, _ROOM // max(K, 2 * order * min(K, FEW)))  # taps, and the columns of `residues`
     for start in range(0, filter.groups, some):
         rows = slice(start, min(start + some, filter.groups))
         yield rows, source.rows(rows, torch.empty(rows.stop - start, K, dtype=torch.float64))
