@@ -309,6 +309,17 @@ def test_a_stretched_grid_has_no_formula_to_go_on_by():
     assert filter(65).shape == (G, 65)
 
 
+def test_features_that_are_written_to_leave_the_formula():
+    filter = make(beyond="extend")
+    assert filter.on_formula()
+    filter.z.mul_(2)
+    assert not filter.on_formula()
+    filter.z.div_(2)
+    assert filter.on_formula()
+    filter.z = filter.z + 1
+    assert not filter.on_formula()
+
+
 def test_a_resized_filter_goes_on_past_its_new_end_only_as_told():
     filter = make(beyond="truncate")
     filter.resized(65)
