@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hyena.configs.mixers import GatedConvConfig
 from hyena.modules.fused import gated
 from hyena.modules.mixer import Streamed
-from hyena.modules.modal_filter import ModalFilter, ModalState, Step
+from hyena.modules.modal_filter import ModalFilter, ModalState
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
@@ -42,8 +42,6 @@ class _New(NamedTuple):
 
     streams: Tensor
     u: Tensor
-    step: Step | None
-    """The filter's constants for a single token."""
 
 
 class GatedConv(Streamed, nn.Module):
@@ -72,16 +70,15 @@ class GatedConv(Streamed, nn.Module):
         streams = channels_first(self.in_proj, x)
         q, k, v = self.short_conv.peek(streams, state.streams).to(at_least_float32(x.dtype)).chunk(3, dim=1)
         u = k * v
-        step = self.filter.step() if u.shape[2] == 1 else None
-        y = self.filter.present(state.modes, u, step)
+        y = self.filter.present(state.modes, u)
         if self.skip is not None:
             y = torch.addcmul(y, u, self.skip.to(y.dtype)[:, None])
-        return channels_last(self.out_proj, (q * y).to(streams.dtype)), _New(streams, u, step)
+        return channels_last(self.out_proj, (q * y).to(streams.dtype)), _New(streams, u)
 
     def commit(self, state: GatedConvState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
         """See `Mixer.commit`."""
         state.streams.append(new.streams, lengths)
-        self.filter.commit(state.modes, new.u, lengths, new.step)
+        self.filter.commit(state.modes, new.u, lengths)
 
     def flops(self, L: int) -> int:
         """Projections, short and long convolution, gates, and the filters once."""

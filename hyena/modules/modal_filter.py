@@ -28,16 +28,6 @@ from hyena.ops.history import Window
 from hyena.ops.tree import State
 
 
-@dataclass
-class ModalState(State):
-    """What a modal filter remembers, the same number of bytes at every length."""
-
-    modes: Tensor
-    """(B, G, S, 2): the modes, real and imaginary parts, in float64 (see `hyena.ops.modal`)."""
-    head: Window | None
-    """The last K_head inputs, which the modes have not seen yet."""
-
-
 class Step(NamedTuple):
     """What one token needs."""
 
@@ -47,6 +37,18 @@ class Step(NamedTuple):
     """(G, 1): tap 0."""
     head: Tensor
     """(G, K_head): taps K_head .. 1, which meet the inputs kept."""
+
+
+@dataclass
+class ModalState(State):
+    """What a modal filter remembers, the same number of bytes at every length."""
+
+    modes: Tensor
+    """(B, G, S, 2): the modes, real and imaginary parts, in float64 (see `hyena.ops.modal`)."""
+    head: Window | None
+    """The last K_head inputs, which the modes have not seen yet."""
+    step: Step
+    """Of the filter when the state was begun: looked up once a stream and not for every token."""
 
 
 class ModalFilter(KeptFilter):
@@ -111,7 +113,7 @@ class ModalFilter(KeptFilter):
         like, shape = self.residues, (batch_size, self.groups, self.config.order, 2)
         modes = torch.zeros(shape, dtype=modal.wide(like), device=like.device)
         head = None if self.head is None else Window.begin(batch_size, self.groups, self.config.head, like.detach())
-        return ModalState(modes, head)
+        return ModalState(modes, head, self.step())
 
     def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
         """Bytes of one row's state, at any length."""
@@ -121,7 +123,7 @@ class ModalFilter(KeptFilter):
     def past(self, state: ModalState, n: int) -> Float[Tensor, "B D n"]:
         """What the inputs so far give to the next n outputs, in the dtype of the residues."""
         if n == 1:
-            return self._next(state, self.step())
+            return self._next(state)
         if state.head is None:
             return modal.modal_past(state.modes, self.log_poles(), self.residues, n)
         # The inputs kept meet taps of the head in the next K_head outputs alone; later ones see them through the modes.
@@ -137,39 +139,29 @@ class ModalFilter(KeptFilter):
 
     def near(self, state: ModalState, n: int) -> Float[Tensor, "G n"]:
         """The first n taps: for what the next n inputs do among themselves."""
-        return self.step().now if n == 1 else self.shared(n)
+        return state.step.now if n == 1 else self.shared(n)
 
-    def present(self, state: ModalState, u: Float[Tensor, "B D n"], step: Step | None = None) -> Float[Tensor, "B D n"]:
-        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed.
-
-        step: `step()` for a single token, where a caller has it already; so in `commit`.
-        """
+    def present(self, state: ModalState, u: Float[Tensor, "B D n"]) -> Float[Tensor, "B D n"]:
+        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed."""
         n = u.shape[2]
         if n == 1:
-            step = step or self.step()
-            return torch.addcmul(self._next(state, step), u, step.now)
+            return torch.addcmul(self._next(state), u, state.step.now)
         return self.past(state, n) + long_conv(u, self.prepared(n, self.groups))
 
-    def _next(self, state: ModalState, step: Step) -> Tensor:
+    def _next(self, state: ModalState) -> Tensor:
         """`past` for one output, in a few operations."""
-        y = modal.modal_read(state.modes, step.read).to(self.residues.dtype)
+        y = modal.modal_read(state.modes, state.step.read).to(self.residues.dtype)
         if state.head is not None:
-            y = y + (state.head.inputs * step.head).sum(-1)
+            y = y + (state.head.inputs * state.step.head).sum(-1)
         return y[..., None]
 
-    def commit(
-        self,
-        state: ModalState,
-        u: Float[Tensor, "B D n"],
-        lengths: Int[Tensor, "B"] | None = None,
-        step: Step | None = None,
-    ) -> None:
+    def commit(self, state: ModalState, u: Float[Tensor, "B D n"], lengths: Int[Tensor, "B"] | None = None) -> None:
         """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
         n = u.shape[2]
         u = u.detach().to(at_least_float32(u.dtype))
         entering = u if state.head is None else state.head.followed_by(u)[..., :n]
         if n == 1:
-            modal.modal_advance(state.modes, (step or self.step()).lam, entering[..., 0], lengths)
+            modal.modal_advance(state.modes, state.step.lam, entering[..., 0], lengths)
         else:
             state.modes = modal.modal_state(entering, self.log_poles(), state.modes, lengths)
         if state.head is not None:
@@ -186,5 +178,5 @@ class ModalFilter(KeptFilter):
             return Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
 
     def _sources(self) -> list[Tensor]:
-        """As in `KeptFilter`, without walking through modules: a step asks for them."""
+        """As in `KeptFilter`, without walking through modules: there are none."""
         return [t.detach() for t in (self.log_decay, self.angle, self.residues, self.head) if t is not None]
