@@ -1,7 +1,8 @@
 """Time and peak memory of one pass over sequences of a thousand to a million tokens, each in a process of its own.
 
-Hyena and modal filters go the way of `hyena.score`, within a number of bytes; attention takes its whole forward, as far as that
-takes no longer than a limit. Beside each, in the same process and in turn, run the model's matrix products alone.
+Hyena and modal filters go the way of `hyena.score`, within a number of bytes; attention takes its whole forward. All but Hyena
+are timed as far as a pass takes no longer than a limit. Beside each, in the same process and in turn, run the model's matrix
+products alone.
 """
 
 import json
@@ -35,12 +36,14 @@ class Method:
     """The mixer of every layer."""
     bounded: bool
     """Whether it is `hyena.score` within a number of bytes, or the whole forward."""
+    always: bool = False
+    """Whether it is timed however long it takes."""
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("hyena", "Hyena", "H", True),
+        Method("hyena", "Hyena", "H", True, always=True),
         Method("modal", "modal filters", "R", True),
         Method("attention", "attention", "A", False),
     )
@@ -59,7 +62,7 @@ class Settings:
     seconds: float = 30.0
     """For each method and length; one round is made in any case."""
     longest: float = 60.0
-    """Seconds that a pass of attention may take; longer sequences are extrapolated."""
+    """Seconds that a pass of another method than Hyena may take; longer sequences are extrapolated."""
     max_memory: int = DEFAULT_MEMORY
     """Bytes beyond the weights that `hyena.score` may take."""
     threads: int = field(default_factory=torch.get_num_threads)
@@ -133,9 +136,9 @@ def measure(settings: Settings, note: Callable[[str], None], report: Report) -> 
 
 def _row(method: Method, L: int, settings: Settings, known: dict[int, float]) -> Row:
     """One method at one length, where it can be."""
+    if not method.always and len(known) >= 2 and (guess := extrapolate(known, L)) > settings.longest:
+        return Row(method.name, method.label, L, Spread(guess, guess, guess, 0), extrapolated=True)
     if not method.bounded:
-        if len(known) >= 2 and (guess := extrapolate(known, L)) > settings.longest:
-            return Row(method.name, method.label, L, Spread(guess, guess, guess, 0), extrapolated=True)
         needed, available = whole_bytes(settings, L), available_bytes()
         if available is not None and needed > available:
             reason = f"it needs {size(needed)} of memory, {size(available)} are available"

@@ -9,7 +9,7 @@ from hyena.bench.tables import digits, size, table
 
 _HOW = (
     "Random weights, float32, one sequence, each length and method in a process of its own. Hyena and modal filters: "
-    "`hyena.score`, layer by layer; attention: its whole forward. `~`: extrapolated by the square of the length from what was "
+    "`hyena.score`, layer by layer; attention: its whole forward. `~`: extrapolated, a L + b L^2, from what was "
     "measured. The largest resident size counts everything: Python, PyTorch, weights, filters, results."
 )
 

@@ -38,7 +38,7 @@ class Arguments:
     seconds: float = 30.0
     """Seconds for each method and length; one pass is made in any case."""
     longest: float = 60.0
-    """Seconds that one pass of attention may take; longer sequences are extrapolated."""
+    """Seconds that one pass of another method than hyena may take; longer sequences are extrapolated."""
     max_memory: str = "2G"
     """Memory beyond the weights to score in, such as 500M or 2G."""
     threads: int | None = None
