@@ -12,7 +12,8 @@ _HOW = (
     "Random weights, float32, one sequence. Each engine is brought to its context, then takes tokens one by one. All engines "
     "at all contexts take turns, round after round, each in a window of consecutive tokens: means over a window, medians over "
     "the rounds. Contexts are read in earnest, but for the keys and values of attention and for what more than 65,536 tokens "
-    "leave in a Hyena: there random numbers stand, with which a token takes as long."
+    "leave in a Hyena: there random numbers stand, with which a token takes as long. Modal filters read 65,536 tokens at most: "
+    "the state of more has the same size."
 )
 _ALL_TOLD = (
     "A tiled stream takes more than its window shows: its first token after the context works ahead for all others, and tiles "

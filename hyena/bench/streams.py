@@ -114,15 +114,16 @@ def remembered(model: LanguageModel, ids: Tensor, context: int, streams: list[tu
     """A state after `context` tokens of ids for each (engine, most tokens of its stream).
 
     What the layers of a Hyena took in from up to `CHUNK` tokens is computed once and given to every engine; of longer contexts,
-    and of attention, it is random numbers, after which a step takes the same time.
+    and of attention, it is random numbers, after which a step takes the same time. Modal filters read `CHUNK` tokens at most.
     """
     if not streams:
         return []
     states = [model.init_state(1, max_length, decoding) for decoding, max_length in streams]
     letter = model.config.layers[0]
     if letter == "R":
-        for first in range(0, context, CHUNK):
-            states = [model.backbone.extend(ids[:, first : min(first + CHUNK, context)], state)[1] for state in states]
+        states = [model.backbone.extend(ids[:, : min(context, CHUNK)], state)[1] for state in states]
+        for state in states:  # of the same size and the same work, however many tokens it is of
+            state.position += context - min(context, CHUNK)
         return states
     new = _read(model, ids[:, :context]) if letter == "H" and context <= CHUNK else _drawn(model, context)
     return [model.commit(Draft(state, new, context)) for state in states]

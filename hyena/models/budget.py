@@ -19,6 +19,8 @@ _CHUNK_ELSEWHERE = 2**28
 """Bytes of an MLP's hidden rows at a time: what the second-level cache of two cores holds, and plenty for an accelerator."""
 _MOST_CHANNELS, _FEWEST_CHANNELS = 64, 8
 """Channels at a time: more are not faster; with fewer, norms and filters would be computed all too often."""
+PIECE = 8192
+"""Tokens at a time of mixers that go on with a state: a modal filter's powers are made again for each piece."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, layers: int | No
         stream=rows * D * residual,
         mixed=rows * D * size if hyenas else 0,
         streams=max((bytes_of(mixer, B, L, blocks) for mixer in hyenas), default=0),
-        state=max((B * mixer.state_bytes(L) for mixer in others), default=0),
+        state=max((B * mixer.state_bytes(L) for mixer in others), default=0)
+        + (min(PIECE, rows) * 16 * D * max(4, size) if others else 0),
         rest=work + min(blocks.tokens, rows) * (2 * config.hidden + 6 * D + 4 * config.rows) * max(4, size) + 24 * rows,
     )
 

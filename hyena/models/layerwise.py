@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hyena.models.backbone import Backbone
 from hyena.models.block import Block
-from hyena.models.budget import Budget, plan_blocks
+from hyena.models.budget import PIECE, Budget, plan_blocks
 from hyena.modules.hyena import Hyena
 from hyena.modules.hyena_long import Blocks, Room, by_channels, mixed
 from hyena.modules.layers import MLP, activate_
@@ -85,10 +85,12 @@ def _through(block: Block, x: Tensor, B: int, L: int, budget: Budget, room: Room
         _hyena(block, block.mixer, x, B, L, budget.blocks, room)
         return
     rows, state = x.view(B, L, -1), block.mixer.init_state(B, max_length=L)
-    for some in pieces(L, max(1, budget.blocks.tokens // B)):
+    for some in pieces(L, max(1, PIECE // B)):
         y, state = block.mixer.extend(block.mixer_norm(rows[:, some]), state)
         part = rows[:, some] + y
-        _mlp(block, part.view(-1, part.shape[-1]), room)
+        flat = part.view(-1, part.shape[-1])
+        for few in pieces(len(flat), budget.blocks.tokens):
+            _mlp(block, flat[few], room)
         rows[:, some] = part
 
 
