@@ -105,8 +105,8 @@ def table(found: "DistillationReport") -> str:
     poles = f"{found.order} poles" if found.order > 1 else "1 pole"
     wanted = "" if found.tolerance is None else f", the fewest for a tolerance of {found.tolerance:g}"
     lines = [
-        f"head of {found.head} taps and {poles} a filter{wanted}; state of a sequence: {found.state_bytes:,} bytes at any "
-        f"length, {found.original_state_bytes:,} before at {found.max_length:,} tokens",
+        f"head of {found.head} taps and {poles} a filter{wanted}; state of a sequence: {found.state_bytes:,} bytes, "
+        f"{found.original_state_bytes:,} before, at {found.max_length:,} tokens",
         "",
         "error over a filter's norm     distilled: median      worst    head alone: median      worst    "
         "reach: before   after   head",

@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     import hyena
     from hyena.cli.models import tokenizer_of
     from hyena.cli.records import entries, size_of
-    from hyena.cli.work import Work, fingerprint
+    from hyena.cli.work import Work, check_outputs, fingerprint
     from hyena.training.device import device_for
 
     memory = parse_bytes(a.max_memory, "max_memory")
@@ -62,6 +62,7 @@ def run(arguments: list[str]) -> int:
         raise HyenaError(f"out is {a.out}: name a .npz file (names and vectors) or a .npy file (vectors)")
     if not a.files:
         raise HyenaError("no file to embed: name FASTA or text files")
+    check_outputs([a.out], a.directory, a.files)
     model = hyena.load(a.directory).to(device_for(a.device))
     tokenizer, policy, total = tokenizer_of(model, a.directory), Policy(a.soft_mask, a.iupac), size_of(a.files)
     options = {"layer": a.layer, "pool": a.pool, "soft_mask": a.soft_mask, "iupac": a.iupac}

@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "hyena score", DESCRIPTION)
     from hyena.cli.models import language_model
     from hyena.cli.records import entries, size_of
-    from hyena.cli.work import Work, fingerprint
+    from hyena.cli.work import Work, check_outputs, fingerprint
     from hyena.inference.sequences import within
     from hyena.inference.windows import WINDOW, batched, jobs_of, score_jobs, sizes
 
@@ -69,6 +69,7 @@ def run(arguments: list[str]) -> int:
     model, tokenizer = language_model(a.directory, a.device)
     if not a.files:
         raise HyenaError("no file to score: name FASTA or text files")
+    check_outputs([a.out, a.per_token], a.directory, a.files)
     if a.bos is not None and not 0 <= a.bos < model.config.rows:
         raise HyenaError(f"bos is {a.bos}: an id from 0 to {model.config.rows - 1} is needed")
     limit = min(model.backbone.limits().values(), default=None)

@@ -40,6 +40,20 @@ def fingerprint(model: LanguageModel | Classifier, files: tuple[Path, ...], opti
     return {"model": weights.hexdigest(), "input": content.hexdigest()} | options
 
 
+def check_outputs(outputs: list[Path | None], directory: Path, files: tuple[Path, ...]) -> None:
+    """One clear line, before any work, for an output that would replace what the command reads, or another output."""
+    given = [path for path in outputs if path is not None]
+    inputs, model = {path.resolve() for path in files}, directory.resolve()
+    for i, path in enumerate(given):
+        place = path.resolve()
+        if place.is_dir():
+            raise HyenaError(f"cannot write {path}: it is a directory; name a file")
+        if place in inputs or (model in place.parents and place.exists()):
+            raise HyenaError(f"cannot write {path}: it is read by this command; name another file")
+        if place in {other.resolve() for other in given[:i]}:
+            raise HyenaError(f"{path} is named for two outputs: name two files")
+
+
 class Work:
     """The finished pieces of a long command. Use as a context: files are closed at its end, and kept until `finish`."""
 

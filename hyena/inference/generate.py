@@ -1,6 +1,7 @@
 """`generate` and `stream`: ids in, ids out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -99,6 +100,8 @@ def watch(work: Work, stops: Stops, text: bool = False) -> list[Watch]:
     if not (text or stops.texts):
         return [Watch(stops, None) for _ in range(work.rows)]
     tokenizer = tokenizer_of(work.model)
+    if tokenizer.spec == "dna":  # as prompts are: either case, and nothing that is no base
+        stops = replace(stops, texts=tuple(tokenizer.decode(tokenizer.encode(text)) for text in stops.texts))
     prompts = [prompt[-8:].tolist() for prompt in work.prompts for _ in range(work.samples)]
     decoders: list[Callable[[int], str]] = [stream_decoder(tokenizer, prompt) for prompt in prompts]
     return [Watch(stops, decode) for decode in decoders]

@@ -91,6 +91,7 @@ class LanguageModel(Model):
         """
         return self.backbone.init_state(batch_size, max_length, decoding)
 
+    @torch.no_grad()
     def extend(
         self, ids: Int[Tensor, "B L"], state: ModelState, lengths: Int[Tensor, "B"] | None = None
     ) -> tuple[Float[Tensor, "B L V"], ModelState]:
@@ -102,6 +103,7 @@ class LanguageModel(Model):
         hidden, state = self.backbone.extend(ids, state, lengths)
         return self.logits(hidden), state
 
+    @torch.no_grad()
     def peek(self, ids: Int[Tensor, "B L"], state: ModelState) -> tuple[Float[Tensor, "B L V"], Draft]:
         """Logits of ids that might follow, and the draft of them: the state stays as it is and can be used again.
 

@@ -85,5 +85,7 @@ def check_lengths(lengths: Tensor | None, B: int, L: int) -> None:
     """One clear line for lengths that are not one number of tokens a row."""
     if lengths is None:
         return
+    if not isinstance(lengths, Tensor):
+        raise HyenaError(f"lengths is a {type(lengths).__name__}: a tensor of {B} whole numbers is needed")
     if lengths.shape != (B,) or lengths.is_floating_point() or int(lengths.min()) < 0 or int(lengths.max()) > L:
         raise HyenaError(f"lengths is {lengths.tolist()}: {B} whole numbers from 0 to {L} are needed, one a row")

@@ -203,6 +203,24 @@ def test_files_that_are_not_there(run: Run, models: Path, tmp_path: Path):
     assert "record 'y'" in run("score", models / "dna", tmp_path / "b.fa", "--out", tmp_path / "o.tsv").err
 
 
+def test_what_is_read_is_never_replaced(run: Run, models: Path, tmp_path: Path):
+    genome(tmp_path / "a.fa", [50])
+    before = (tmp_path / "a.fa").read_bytes()
+    weights = models / "dna" / "model.safetensors"
+    for outputs, message in {
+        ("--out", tmp_path / "a.fa"): "is read by this command",
+        ("--out", tmp_path / "o.tsv", "--per-token", weights): "is read by this command",
+        ("--out", tmp_path): "is a directory",
+        ("--out", tmp_path / "o.tsv", "--per-token", tmp_path / "o.tsv"): "two outputs",
+    }.items():
+        done = run("score", models / "dna", tmp_path / "a.fa", *outputs)
+        assert done.status == 2
+        assert message in done.err
+    assert (tmp_path / "a.fa").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.fa"]
+    hyena.load(models / "dna")
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])
 def test_embeddings(suffix: str, run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     records = genome(tmp_path / "a.fa", [20, 1, 32])

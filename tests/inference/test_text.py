@@ -132,3 +132,13 @@ def test_models_that_write_no_text_are_refused():
 def test_prompts_may_be_arrays_of_bytes():
     text = np.frombuffer(b"To be", np.uint8).tobytes()
     assert generate_text(model_of(), [text], 4, GREEDY) == generate_text(model_of(), ["To be"], 4, GREEDY)
+
+
+def test_a_stop_for_dna_is_read_as_prompts_are():
+    model = model_of(vocab_size=12, tokenizer="dna")
+    whole = generate_text(model, ["ACGT"], 20, seed=0)[0]
+    stopped = generate_text(model, ["ACGT"], 20, seed=0, stop=whole[10:13])[0]
+    assert len(stopped) < len(whole)
+    assert generate_text(model, ["ACGT"], 20, seed=0, stop=whole[10:13].lower())[0] == stopped
+    with refused("'X'", "not a DNA letter"):
+        generate_text(model, ["ACGT"], 20, seed=0, stop="ACX")

@@ -202,5 +202,18 @@ def test_copies_are_independent_and_rows_can_be_taken():
         m.extend(1 - ids[:, 20:].clamp(max=1), state)
         assert_close(m.extend(ids[[1, 1, 0], 20:], rows)[0], wanted[[1, 1, 0]], **tolerances.STREAM)
         assert_close(m.extend(ids[:, 20:], moved)[0], wanted, **tolerances.STREAM)
-    with refused("rows has shape"):
+    with refused("rows is", "list of row numbers"):
         moved.select(torch.zeros(1, 1))
+
+
+def test_logits_of_a_stream_carry_no_gradient():
+    m, ids = model("HA"), torch.randint(0, 11, (1, 5))
+    state = m.init_state(1)
+    assert not m.peek(ids, state)[0].requires_grad
+    assert not m.extend(ids, state)[0].requires_grad
+
+
+def test_a_mask_is_no_list_of_rows():
+    state = model("H").init_state(3)
+    with refused("rows is torch.bool", "mask.nonzero()"):
+        state.select(torch.tensor([True, False, True]))
