@@ -18,6 +18,7 @@ from hyena.modules.layers import NORMS
 from hyena.modules.mixer import check_lengths
 from hyena.modules.precision import at_least_float32
 from hyena.ops.decoding import Decoding, begin, engine
+from hyena.ops.history import UNBOUNDED
 from hyena.ops.lags import Lags
 
 
@@ -154,7 +155,11 @@ class Backbone(nn.Module):
             raise HyenaError(f"ids have {len(ids)} rows and the state {state.rows}: they go row by row")
         if state.weights != self._weights():
             raise HyenaError("the model's weights changed or moved since this state was begun: begin a new one (init_state)")
-        self._check_length(int((state.position + (ids.shape[1] if lengths is None else lengths)).max()))
+        longest = int((state.position + (ids.shape[1] if lengths is None else lengths)).max())
+        if longest > state.checked:
+            self._check_length(longest)
+            within = [self.config.max_length] if longest <= self.config.max_length else []
+            state.checked = min([*within, *self.limits().values()], default=UNBOUNDED)
 
     def _check_length(self, length: int) -> None:
         """One clear line for a stream of so many tokens, where that cannot be."""

@@ -35,6 +35,8 @@ class ModelState(State):
     """How `init_state` was called."""
     fingerprint: Callable[[], str]
     """Of the model's configuration and weights."""
+    checked: int = 0
+    """Tokens up to which the model is known to read a row: asked once, and not for every token."""
 
     @property
     def rows(self) -> int:

@@ -44,7 +44,6 @@ class ImplicitFilter(KeptFilter):
         """groups: G, the number of filters; max_length: points of the grid."""
         super().__init__(groups)
         self.config, self.max_length, self.beyond = config, max_length, beyond
-        self._asked: tuple[tuple[int, int, int], bool] | None = None
         t, z = positions(torch.arange(max_length), max_length, config.features)
         self.register_buffer("t", t)
         if config.train_features:
@@ -143,16 +142,10 @@ class ImplicitFilter(KeptFilter):
         return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])
 
     def on_formula(self) -> bool:
-        """Whether the stored features are those of the formula, which a trained or published z need not be.
-
-        Every token of a stream past the grid asks; it is computed again where z was written to or replaced.
-        """
-        state = self.z.data_ptr(), 0 if self.z.is_inference() else self.z._version, self.max_length
-        if self._asked is None or self._asked[0] != state:
-            z = positions(torch.arange(self.max_length), self.max_length, self.config.features)[1]
-            # The published grids were computed in float32: at the highest frequency that is off by up to about 1e-4 turns.
-            self._asked = state, torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
-        return self._asked[1]
+        """Whether the stored features are those of the formula, which a trained or published z need not be."""
+        z = positions(torch.arange(self.max_length), self.max_length, self.config.features)[1]
+        # The published grids were computed in float32: at the highest frequency that is off by up to about 1e-4 turns.
+        return torch.allclose(self.z.detach().float().cpu(), z, atol=1e-3)
 
     def check_length(self, length: int) -> None:
         """Raise `HyenaError` where `length` tokens cannot be read: past the grid, or past one that has no formula."""
@@ -176,7 +169,7 @@ class ImplicitFilter(KeptFilter):
         z = (z.double() + trained[low] * (1 - share) + trained[high] * share).to(self.z)
         self.t = t.to(self.t)
         self.z = nn.Parameter(z, self.z.requires_grad) if isinstance(self.z, nn.Parameter) else z
-        self.max_length, self._cached, self._asked = length, None, None
+        self.max_length, self._cached = length, None
 
     def flops(self, length: int) -> int:
         """The MLP over K points; the filter is computed once a forward, not once a sequence."""
