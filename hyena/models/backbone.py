@@ -156,10 +156,10 @@ class Backbone(nn.Module):
         if state.weights != self._weights():
             raise HyenaError("the model's weights changed or moved since this state was begun: begin a new one (init_state)")
         longest = int((state.position + (ids.shape[1] if lengths is None else lengths)).max())
-        if longest > state.checked:
+        if longest > state.read_up_to:
             self._check_length(longest)
             within = [self.config.max_length] if longest <= self.config.max_length else []
-            state.checked = min([*within, *self.limits().values()], default=UNBOUNDED)
+            state.read_up_to = min([*within, *self.limits().values()], default=UNBOUNDED)
 
     def _check_length(self, length: int) -> None:
         """One clear line for a stream of so many tokens, where that cannot be."""

@@ -35,7 +35,7 @@ class ModelState(State):
     """How `init_state` was called."""
     fingerprint: Callable[[], str]
     """Of the model's configuration and weights."""
-    checked: int = 0
+    read_up_to: int = 0
     """Tokens up to which the model is known to read a row: asked once, and not for every token."""
 
     @property
