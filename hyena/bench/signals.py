@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hyena.models.heads import Model
+from hyena.models.modes import evaluating
 from hyena.modules import Hyena
 
 
@@ -65,16 +66,11 @@ class Norms:
 @torch.no_grad()
 def norms(model: Model, ids: Int[Tensor, "B L"], report: Callable[[int, int], None] | None = None) -> list[Norms]:
     """Run the model on ids (B, L), one window at a time, and measure each layer. report(done, total) counts windows."""
-    training = model.training
-    model.eval()
-    try:
-        with _metered(model) as layers:
-            for i, window in enumerate(ids):
-                model(window[None].to(model.device))
-                if report is not None:
-                    report(i + 1, len(ids))
-    finally:
-        model.train(training)
+    with evaluating(model), _metered(model) as layers:
+        for i, window in enumerate(ids):
+            model(window[None].to(model.device))
+            if report is not None:
+                report(i + 1, len(ids))
     return [
         Norms(m.stream.rms, m.mixer.rms, m.mlp.rms, m.out.rms, m.out.largest, {name: g.rms for name, g in m.gates.items()})
         for m in layers

@@ -1,14 +1,13 @@
 """`hyena bench decode [--contexts 1024 ...] [--quick] [--out PLACE] [--json]`."""
 
-import json
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyena.cli.outputs import NO_PICTURE, beside, undisturbed, write_json
+from hyena.cli.measured import Written, carried_out, written
+from hyena.cli.outputs import beside
 from hyena.cli.parse import parse
-from hyena.cli.progress import progress
 
 if TYPE_CHECKING:
     from hyena.bench.decode import Result, Settings
@@ -53,35 +52,17 @@ def run(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "hyena bench decode", DESCRIPTION)
     numbers, picture = beside(a.out, "decode")
     from hyena.bench.decode import measure
-    from hyena.bench.machine import busy, facts
+    from hyena.bench.machine import facts
 
     settings = _settings(a)
     about: dict[str, Any] = facts(shlex.join(["hyena", "bench", "decode", *arguments])) | asdict(settings)
-    result: Result | None = None
-    notes: list[str] = []
-    with progress("work") as line:
-
-        def note(text: str) -> None:
-            notes.append(text)
-            line.note(text)
-
-        if (warning := busy()) is not None:
-            note(warning)
-        try:
-            for found in measure(settings, note, line.update):
-                result = found
-        except KeyboardInterrupt:
-            if result is not None:
-                with undisturbed():
-                    line.note(f"interrupted: what was finished, rounds: {len(result.samples.rounds)}, is in {numbers}")
-                    _write(result, about | {"complete": False}, [*notes, "this run was interrupted"], numbers, picture)
-            raise
-    assert result is not None
-    values, text, drawn = _write(result, about | {"complete": True}, notes, numbers, picture)
-    print(json.dumps(values, allow_nan=False) if a.json else text)
-    if not a.json:
-        print(f"numbers: {numbers}\nreport: {numbers.with_suffix('.md')}\npicture: {drawn or NO_PICTURE}")
-    return 0
+    return carried_out(
+        lambda note, report: measure(settings, note, report),
+        lambda found, notes, complete: _write(found[-1], about | {"complete": complete}, notes, numbers, picture),
+        lambda found: f"what was finished, rounds: {len(found[-1].samples.rounds)}, is",
+        numbers,
+        a.json,
+    )
 
 
 def _settings(a: Arguments) -> "Settings":
@@ -102,23 +83,19 @@ def _settings(a: Arguments) -> "Settings":
     )
 
 
-def _write(
-    result: "Result", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path
-) -> tuple[dict[str, Any], str, Path | None]:
-    """JSON, Markdown and picture, each whole or not at all; the JSON's content, the Markdown and the picture's path."""
+def _write(result: "Result", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path) -> Written:
+    """The three files."""
     from hyena.bench.decode_plot import draw
     from hyena.bench.decode_report import bars, markdown
-    from hyena.bench.machine import sentence, threads
-    from hyena.training.files import write_atomically
 
     promised = [
         {"what": what, "ratio": None if value is None else asdict(value), "promised": bar} for what, value, bar in bars(result)
     ]
     rows = [row.to_dict() for row in result.rows]
-    values = about | {"ratios": promised, "notes": notes, "rows": rows, "rounds_measured": result.samples.rounds}
-    write_json(numbers, values)
-    caption = f"{about['processor']}, {threads(about['threads'])}, PyTorch {about['torch']}, float32, "
-    drawn = draw(result.rows, picture, caption + f"{about['layers']} layers of width {about['width']}; bars: quartiles")
-    text = markdown(result, about, sentence(about), notes, None if drawn is None else drawn.name)
-    write_atomically(numbers.with_suffix(".md"), lambda part: part.write_text(text))
-    return values, text, drawn
+    more = f", {about['layers']} layers of width {about['width']}; bars: quartiles"
+    return written(
+        numbers,
+        about | {"ratios": promised, "notes": notes, "rows": rows, "rounds_measured": result.samples.rounds},
+        lambda machine: draw(result.rows, picture, machine + more),
+        lambda sentence, name: markdown(result, about, sentence, notes, name),
+    )

@@ -1,14 +1,13 @@
 """`hyena bench length [--lengths 1024 ...] [--quick] [--out PLACE] [--json]`."""
 
-import json
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyena.cli.outputs import NO_PICTURE, beside, undisturbed, write_json
+from hyena.cli.measured import Written, carried_out, written
+from hyena.cli.outputs import beside
 from hyena.cli.parse import parse
-from hyena.cli.progress import progress
 from hyena.cli.sizes import parse_bytes
 
 if TYPE_CHECKING:
@@ -56,34 +55,17 @@ def run(arguments: list[str]) -> int:
     a = parse(Arguments, arguments, "hyena bench length", DESCRIPTION)
     numbers, picture = beside(a.out, "length")
     from hyena.bench.length import measure
-    from hyena.bench.machine import busy, facts
+    from hyena.bench.machine import facts
 
     settings = _settings(a)
     about: dict[str, Any] = facts(shlex.join(["hyena", "bench", "length", *arguments])) | asdict(settings)
-    rows: list[Row] = []
-    notes: list[str] = []
-    with progress("work") as line:
-
-        def note(text: str) -> None:
-            notes.append(text)
-            line.note(text)
-
-        if (warning := busy()) is not None:
-            note(warning)
-        try:
-            for row in measure(settings, note, line.update):
-                rows.append(row)
-        except KeyboardInterrupt:
-            if rows:
-                with undisturbed():
-                    line.note(f"interrupted: what was finished, rows: {len(rows)}, is in {numbers}")
-                    _write(rows, about | {"complete": False}, [*notes, "this run was interrupted"], numbers, picture)
-            raise
-    values, text, drawn = _write(rows, about | {"complete": True}, notes, numbers, picture)
-    print(json.dumps(values, allow_nan=False) if a.json else text)
-    if not a.json:
-        print(f"numbers: {numbers}\nreport: {numbers.with_suffix('.md')}\npicture: {drawn or NO_PICTURE}")
-    return 0
+    return carried_out(
+        lambda note, report: measure(settings, note, report),
+        lambda rows, notes, complete: _write(rows, about | {"complete": complete}, notes, numbers, picture),
+        lambda rows: f"what was finished, rows: {len(rows)}, is",
+        numbers,
+        a.json,
+    )
 
 
 def _settings(a: Arguments) -> "Settings":
@@ -105,19 +87,15 @@ def _settings(a: Arguments) -> "Settings":
     )
 
 
-def _write(
-    rows: "list[Row]", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path
-) -> tuple[dict[str, Any], str, Path | None]:
-    """JSON, Markdown and picture, each whole or not at all; the JSON's content, the Markdown and the picture's path."""
+def _write(rows: "list[Row]", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path) -> Written:
+    """The three files."""
     from hyena.bench.length_plot import draw
     from hyena.bench.length_report import markdown
-    from hyena.bench.machine import sentence, threads
-    from hyena.training.files import write_atomically
 
-    values = about | {"notes": notes, "rows": [row.to_dict() for row in rows]}
-    write_json(numbers, values)
-    caption = f"{about['processor']}, {threads(about['threads'])}, PyTorch {about['torch']}, float32, "
-    drawn = draw(rows, picture, caption + f"{about['layers']} layers of width {about['width']}; dashed: extrapolated")
-    text = markdown(rows, about, sentence(about), notes, None if drawn is None else drawn.name)
-    write_atomically(numbers.with_suffix(".md"), lambda part: part.write_text(text))
-    return values, text, drawn
+    more = f", {about['layers']} layers of width {about['width']}; dashed: extrapolated"
+    return written(
+        numbers,
+        about | {"notes": notes, "rows": [row.to_dict() for row in rows]},
+        lambda machine: draw(rows, picture, machine + more),
+        lambda sentence, name: markdown(rows, about, sentence, notes, name),
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyena.cli import SPIN
-from hyena.cli.outputs import NO_PICTURE, beside, undisturbed, write_json
+from hyena.cli.measured import Written, carried_out, written
+from hyena.cli.outputs import beside
 from hyena.cli.parse import parse
 from hyena.cli.progress import progress
 
@@ -63,36 +64,19 @@ def run(arguments: list[str]) -> int:
         return _calibrate(a.json)
     numbers, picture = beside(a.out, "long_conv")
     _as_users_run_it()
-    from hyena.bench.machine import busy, facts
+    from hyena.bench.machine import facts
     from hyena.bench.ops import measure
 
     settings = _settings(a)
     about: dict[str, Any] = facts(shlex.join(["hyena", "bench", "ops", *arguments]))
     about |= {"threads": settings.threads, "batch": settings.batch, "rounds": settings.rounds, "seconds": settings.seconds}
-    rows: list[Row] = []
-    notes: list[str] = []
-    with progress("work") as line:
-
-        def note(text: str) -> None:
-            notes.append(text)
-            line.note(text)
-
-        if (warning := busy()) is not None:
-            note(warning)
-        try:
-            for row in measure(settings, note, line.update):
-                rows.append(row)
-        except KeyboardInterrupt:
-            if rows:
-                with undisturbed():
-                    line.note(f"interrupted: the {len(rows)} rows that were finished are in {numbers}")
-                    _write(rows, about | {"complete": False}, [*notes, "this run was interrupted"], numbers, picture)
-            raise
-    values, table, drawn = _write(rows, about | {"complete": True}, notes, numbers, picture)
-    print(json.dumps(values, allow_nan=False) if a.json else table)
-    if not a.json:
-        print(f"numbers: {numbers}\nreport: {numbers.with_suffix('.md')}\npicture: {drawn or NO_PICTURE}")
-    return 0
+    return carried_out(
+        lambda note, report: measure(settings, note, report),
+        lambda rows, notes, complete: _write(rows, about | {"complete": complete}, notes, numbers, picture),
+        lambda rows: f"the {len(rows)} rows that were finished are",
+        numbers,
+        a.json,
+    )
 
 
 def _as_users_run_it() -> None:
@@ -142,20 +126,15 @@ def _settings(a: Arguments) -> "Settings":
     )
 
 
-def _write(
-    rows: "list[Row]", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path
-) -> tuple[dict[str, Any], str, Path | None]:
-    """JSON, Markdown and picture, each whole or not at all; the JSON's content, the Markdown and the picture's path."""
-    from hyena.bench.machine import sentence, threads
+def _write(rows: "list[Row]", about: dict[str, Any], notes: list[str], numbers: Path, picture: Path) -> Written:
+    """The three files."""
     from hyena.bench.ops_plot import draw
     from hyena.bench.ops_report import crossovers, markdown
-    from hyena.training.files import write_atomically
 
-    values = about | {"crossovers": crossovers(rows), "notes": notes, "rows": [row.to_dict() for row in rows]}
-    write_json(numbers, values)
-    caption = f"{about['processor']}, {threads(about['threads'])}, PyTorch {about['torch']}, float32, batch {about['batch']}"
-    caption += ", filters as long as the sequence; dashed: extrapolated; bars: quartiles"
-    drawn = draw(rows, picture, caption)
-    text = markdown(rows, about, sentence(about), notes, None if drawn is None else drawn.name)
-    write_atomically(numbers.with_suffix(".md"), lambda part: part.write_text(text))
-    return values, text, drawn
+    more = f", batch {about['batch']}, filters as long as the sequence; dashed: extrapolated; bars: quartiles"
+    return written(
+        numbers,
+        about | {"crossovers": crossovers(rows), "notes": notes, "rows": [row.to_dict() for row in rows]},
+        lambda machine: draw(rows, picture, machine + more),
+        lambda sentence, name: markdown(rows, about, sentence, notes, name),
+    )

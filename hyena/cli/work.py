@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel
+from hyena.models.state import fingerprint as weights
 from hyena.training.files import sync
 
 _HEADER = 128
@@ -25,11 +25,6 @@ _HEADER = 128
 
 def fingerprint(model: LanguageModel | Classifier, files: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
     """What must be the same for work to go on: the weights, the files' content, the options."""
-    weights = hashlib.blake2b(digest_size=16)
-    weights.update(json.dumps(model.config.to_dict(), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     content = hashlib.blake2b(digest_size=16)
     for path in files:
         if not path.is_file():
@@ -37,7 +32,7 @@ def fingerprint(model: LanguageModel | Classifier, files: tuple[Path, ...], opti
         with path.open("rb") as file:
             while block := file.read(1 << 22):
                 content.update(block)
-    return {"model": weights.hexdigest(), "input": content.hexdigest()} | options
+    return {"model": weights(model, model.config.to_dict()), "input": content.hexdigest()} | options
 
 
 def check_outputs(outputs: list[Path | None], directory: Path, files: tuple[Path, ...]) -> None:

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from hyena.errors import HyenaError
-from hyena.inference.sequences import Progress, Sequences, as_rows, batch_tokens, batches, check_lengths, within
+from hyena.inference.sequences import Progress, Sequences, as_rows, batch_tokens, batches, check_readable, within
 from hyena.models import Classifier, LanguageModel
 from hyena.models.budget import DEFAULT_MEMORY
-from hyena.models.layerwise import normed, pieces, stream_of
+from hyena.models.layerwise import normed, stream_of
+from hyena.models.modes import evaluating
+from hyena.ops.cuts import pieces
 
 Pool = Literal["mean", "last", "first", "sum"]
 POOLS: tuple[str, ...] = ("mean", "last", "first", "sum")
@@ -42,12 +44,11 @@ def embed(
     if empty is not None:
         raise HyenaError(f"sequence {empty} is empty: a sequence of at least one token has hidden states")
     lengths = [len(row) for row in rows]
-    check_lengths(model, lengths)
+    check_readable(model, lengths)
     tokens = batch_tokens(model, max(lengths, default=0), max_memory)
     found: list[Tensor] = [torch.empty(0)] * len(rows)
-    done, total, training = 0, sum(lengths), model.training
-    model.eval()
-    try:
+    done, total = 0, sum(lengths)
+    with evaluating(model):
         for batch in batches(rows, tokens):
             size = sum(len(rows[i]) for i in batch.places)
             report = within(progress, done, size, total)
@@ -56,8 +57,6 @@ def embed(
             for i, row in zip(batch.places, x, strict=True):
                 found[i] = _pooled(row[: len(rows[i])], norm, pool)
             done += size
-    finally:
-        model.train(training)
     if progress is not None:
         progress(total, total)
     return found if pool is None else torch.stack(found) if found else torch.empty(0, model.config.width)

@@ -1,7 +1,6 @@
 """The loop under `generate`: prompts are read once, then all rows go on token by token; a row that stopped leaves the batch."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -15,6 +14,7 @@ from hyena.inference.prompts import Lengths, Prompts, as_prompts, check_room
 from hyena.inference.sampling import Sampling, Seed, check_seed, generators, sample
 from hyena.inference.stops import Watch
 from hyena.models import LanguageModel
+from hyena.models.modes import evaluating
 
 Decoding = Literal["auto", "cached", "tiled", "epoched", "recompute"]
 """How past tokens are used: by an engine of the long convolutions on a state, or the whole sequence again for every token."""
@@ -188,16 +188,3 @@ def _going(watches: list[Watch], tokens: Tensor) -> list[int]:
     for each, token in zip(watches, tokens.tolist(), strict=True):
         each.add(token)
     return [row for row, each in enumerate(watches) if not each.stopped]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """All modules in evaluation mode, and as they were afterwards, whatever happens."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -11,7 +11,7 @@ from hyena.models import LanguageModel
 from hyena.models.budget import OPTION, readable
 from hyena.models.state import ModelState
 from hyena.modules import Hyena
-from hyena.modules.attention import Attention
+from hyena.modules.attention import SCORES, Attention
 from hyena.modules.precision import at_least_float32
 
 _MOST = 2**17
@@ -20,7 +20,7 @@ _MOST = 2**17
 
 _MASK = 5
 """Bytes of a mask for one query and key: a truth value, and a number for the kernel."""
-_MASKS = _MASK * 2**26
+_MASKS = _MASK * SCORES
 """Bytes that masks take at most: attention works on so many scores at a time."""
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hyena.errors import HyenaError
-from hyena.inference.sequences import Progress, Sequences, as_rows, batch_tokens, batches, check_lengths, within
+from hyena.inference.sequences import Progress, Sequences, as_rows, batch_tokens, batches, check_readable, within
 from hyena.models import LanguageModel
 from hyena.models.budget import DEFAULT_MEMORY
 from hyena.models.layerwise import stream_of
 from hyena.models.logprobs import predicted
+from hyena.models.modes import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +63,12 @@ def score(
         rows = [torch.cat([row.new_tensor([bos]), row]) if len(row) else row for row in rows]
     # The last token is predicted and never read.
     read = [max(0, len(row) - 1) for row in rows]
-    check_lengths(model, read)
+    check_readable(model, read)
     tokens = batch_tokens(model, max(read, default=0), max_memory)
     wide = torch.promote_types(model.backbone.embedding.weight.dtype, torch.float32)
     found = [Score.of(torch.empty(0, dtype=wide)) for _ in rows]
     done, total = 0, sum(len(row) for row in rows)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in batches([row if len(row) > 1 else row[:0] for row in rows], tokens):
             size = sum(len(rows[i]) for i in batch.places)
             ids = batch.ids.to(model.device)
@@ -77,8 +76,6 @@ def score(
             for i, each in zip(batch.places, per_token, strict=True):
                 found[i] = Score.of(each[: len(rows[i]) - 1].clone())
             done += size
-    finally:
-        model.train(training)
     if progress is not None:
         progress(total, total)
     return found

@@ -60,7 +60,7 @@ def _row(model: LanguageModel | Classifier, sequence: str | Tensor, i: int, toke
     return row
 
 
-def check_lengths(model: LanguageModel | Classifier, lengths: Sequence[int]) -> None:
+def check_readable(model: LanguageModel | Classifier, lengths: Sequence[int]) -> None:
     """`HyenaError` where a sequence is longer than the model reads, before any work is done."""
     if not lengths or not max(lengths):
         return

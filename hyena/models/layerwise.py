@@ -6,7 +6,7 @@ whole is the stream (B L, D) and as much again for the mixers' results. Other mi
 The same numbers to rounding, for inference.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from hyena.modules.hyena_long import Blocks, Room, by_channels, mixed
 from hyena.modules.layers import MLP, activate_
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import plain_linear
+from hyena.ops.cuts import pieces
 from hyena.ops.native.calls import fresh
 
 Report = Callable[[int, int], None]
@@ -53,11 +54,6 @@ def stream_of(
     if report is not None:
         report(count, count)
     return x.view(B, L, -1)
-
-
-def pieces(total: int, size: int) -> Iterator[slice]:
-    """0 .. total - 1 in consecutive pieces of up to `size`."""
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
 def normed(norm: torch.nn.Module, rows: Float[Tensor, "R D"]) -> Float[Tensor, "R D"]:

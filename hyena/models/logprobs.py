@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hyena.models.heads import LanguageModel
-from hyena.models.layerwise import normed, pieces
+from hyena.models.layerwise import normed
+from hyena.ops.cuts import pieces
 
 _CHUNK = 2**22
 """Numbers of the logits at a time."""

@@ -25,7 +25,7 @@ def heads_for(width: int) -> int:
     return next(heads for heads in range(1, width + 1) if width % heads == 0 and width // heads <= 64)
 
 
-_SCORES = 2**26
+SCORES = 2**26
 """Scores of a mask held at once: longer chunks are worked in blocks of queries."""
 
 
@@ -107,7 +107,7 @@ class Attention(Streamed, nn.Module):
         even = int(known.min()) == kept
         if even and (self.window is None or self.window >= T) and (n == 1 or not kept):
             return _attend(q, k, v, 0.0, is_causal=n > 1)
-        step = max(1, min(n, _SCORES // T))
+        step = max(1, min(n, SCORES // T))
         if self.window is not None:
             step = max(1, min(step, self.window))
         parts = []

@@ -1,12 +1,11 @@
 """Some rows of an implicit filter at a time, for sequences so long that its taps (G, K) must not stand whole."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hyena.modules.filters import ImplicitFilter
+from hyena.ops.cuts import pieces
 from hyena.ops.window import windowed_
 
 _PIECE = 8192
@@ -23,7 +22,7 @@ class FilterRows:
         self._t, self._z = filter._grid(self.K)
         self._features = room
         if room is not None:
-            for piece in self._pieces():
+            for piece in pieces(self.K, _PIECE):
                 room[piece] = self._hidden(piece)
         self._norm = self._over_channels() if filter.config.channel_norm else None
 
@@ -35,13 +34,10 @@ class FilterRows:
     def _raw(self, some: slice, out: Tensor) -> None:
         """The rows before they are divided by their norm over the channels."""
         weight, decay = self._filter.out.weight[some], self._filter.decay
-        for piece in self._pieces():
+        for piece in pieces(self.K, _PIECE):
             torch.mm(weight, self._of(piece).T, out=out[:, piece])
         if decay is not None:
             windowed_(out, decay[some], self._t, self._filter.config.shift)
-
-    def _pieces(self) -> Iterator[slice]:
-        return (slice(start, min(start + _PIECE, self.K)) for start in range(0, self.K, _PIECE))
 
     def _of(self, piece: slice) -> Tensor:
         return self._hidden(piece) if self._features is None else self._features[piece]

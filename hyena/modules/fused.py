@@ -11,7 +11,7 @@ from hyena.ops import Spectrum, hyena_conv, projected_hyena_conv
 
 
 def gated(
-    x: Float[Tensor, "B L D"], linear: nn.Linear, short: ShortConv, filter: KeptFilter, skip: Float[Tensor, "D"] | None
+    x: Float[Tensor, "B L D"], linear: nn.Module, short: ShortConv, filter: KeptFilter, skip: Float[Tensor, "D"] | None
 ) -> Float[Tensor, "B D L"]:
     """q * (h conv (k * v) + skip * (k * v)) with (q, k, v) the thirds of short(linear(x))."""
     filters = filter.prepared(x.shape[1], filter.groups)

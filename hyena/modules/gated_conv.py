@@ -31,9 +31,9 @@ from hyena.ops.tree import State
 class GatedConvState(State):
     """What is remembered, the same at every length."""
 
-    streams: Window
+    short: Window
     """The last inputs of the short convolution."""
-    modes: ModalState
+    long: ModalState
     """Of the long one."""
 
 
@@ -68,17 +68,17 @@ class GatedConv(Streamed, nn.Module):
     def peek(self, x: Float[Tensor, "B L D"], state: GatedConvState) -> tuple[Float[Tensor, "B L D"], _New]:
         """See `Mixer.peek`."""
         streams = channels_first(self.in_proj, x)
-        q, k, v = self.short_conv.peek(streams, state.streams).to(at_least_float32(x.dtype)).chunk(3, dim=1)
+        q, k, v = self.short_conv.peek(streams, state.short).to(at_least_float32(x.dtype)).chunk(3, dim=1)
         u = k * v
-        y = self.filter.present(state.modes, u)
+        y = self.filter.present(state.long, u)
         if self.skip is not None:
             y = torch.addcmul(y, u, self.skip.to(y.dtype)[:, None])
         return channels_last(self.out_proj, (q * y).to(streams.dtype)), _New(streams, u)
 
     def commit(self, state: GatedConvState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
         """See `Mixer.commit`."""
-        state.streams.append(new.streams, lengths)
-        self.filter.commit(state.modes, new.u, lengths)
+        state.short.append(new.streams, lengths)
+        self.filter.commit(state.long, new.u, lengths)
 
     def flops(self, L: int) -> int:
         """Projections, short and long convolution, gates, and the filters once."""

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
+from hyena.modules.fused import gated
 from hyena.modules.layers import activation
 from hyena.modules.mixer import Streamed
 from hyena.modules.modal_filter import ModalFilter
-from hyena.modules.projection import channels_first, channels_first_apart, channels_last, plain_linear
+from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
-from hyena.ops import Spectrum, hyena_conv, long_conv, projected_hyena_conv
+from hyena.ops import long_conv
 from hyena.ops.decoding import Decoding
 from hyena.ops.history import Window
 from hyena.ops.plan import conv_flops
@@ -64,7 +65,7 @@ class Hyena(Streamed, nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
-        y = self._fused(x) if self._plain() else self._recurrence(x)
+        y = gated(x, self.in_proj, self.short_conv, self.filter, self.skip) if self._plain() else self._recurrence(x)
         return channels_last(self.out_proj, self.act(y))
 
     def streams(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B E L"]:
@@ -74,15 +75,6 @@ class Hyena(Streamed, nn.Module):
     def _plain(self) -> bool:
         """Whether all between the projections is the one operator `hyena_conv`."""
         return self.convolutions == 1 and self.order_scale is None and not (self.training and self.config.dropout)
-
-    def _fused(self, x: Tensor) -> Tensor:
-        """Order 2, whole: (B, L, D) -> (B, D, L)."""
-        short, linear = self.short_conv, self.in_proj
-        filters = self.filter.prepared(x.shape[1], self.width)
-        if isinstance(filters, Spectrum) and plain_linear(linear) and not torch.is_autocast_enabled(x.device.type):
-            return projected_hyena_conv(x, linear.weight, linear.bias, short.taps, short.bias, filters, self.skip)
-        streams, offset = channels_first_apart(linear, x)
-        return hyena_conv(streams, short.taps, short.bias, filters, self.skip, offset=offset)
 
     def _recurrence(self, x: Tensor) -> Tensor:
         """Convolution by convolution: (B, L, D) -> (B, D, L)."""

@@ -4,7 +4,7 @@ A long convolution mixes tokens and no channels, so channels can take turns: the
 What is computed is `Hyena.forward` up to the output projection; the tests hold one against the other. For inference.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -17,6 +17,7 @@ from hyena.modules.filters import ImplicitFilter
 from hyena.modules.hyena import Hyena, OuterHyena
 from hyena.modules.projection import plain_linear
 from hyena.ops import kernel, long_conv
+from hyena.ops.cuts import pieces
 from hyena.ops.hyena_conv import hyena_conv_into
 from hyena.ops.native.calls import fresh
 
@@ -88,7 +89,7 @@ def mixed(mixer: Hyena, read: Read, B: int, L: int, blocks: Blocks, room: Room, 
     """Fill `out` (D, B L) with what `mixer` hands to its activation and output projection, for the input that `read` gives."""
     work = _Work(mixer, read, B, L, blocks, room)
     sums = work.gate_sums() if isinstance(mixer, OuterHyena) else None
-    for some in _cut(mixer.width, blocks.channels):
+    for some in pieces(mixer.width, blocks.channels):
         into = out[some].unflatten(1, (B, L)).transpose(0, 1)
         if fused(mixer):
             work.fused(some, into)
@@ -130,7 +131,7 @@ class _Work:
         """The sums over the channels of x_1 .. x_(N-1), (B, N - 1, L)."""
         D, count = self.mixer.width, self.mixer.convolutions
         sums = self.mixer.in_proj.weight.new_zeros(self.B, count, self.L)
-        for some in _cut(D, self.blocks.channels):
+        for some in pieces(D, self.blocks.channels):
             rows = self._rows(some)[some.stop - some.start : -(some.stop - some.start)]
             sums += self._after_short_conv(rows).unflatten(1, (count, -1)).sum(2)
         return sums
@@ -155,7 +156,7 @@ class _Work:
         flat = self.room.take("streams", (len(rows), total), linear.weight)
         plain = plain_linear(linear)
         weight = linear.weight[rows] if plain else None
-        for tokens in _cut(total, self.blocks.tokens):
+        for tokens in pieces(total, self.blocks.tokens):
             x = self.read(tokens)
             if weight is not None:
                 torch.mm(weight, x.T, out=flat[:, tokens])
@@ -169,8 +170,3 @@ class _Work:
         start, count = o * self.mixer.width + some.start, some.stop - some.start
         room = self.room.take("taps", (count, self.filter.K), self.mixer.implicit.t)
         return self.filter.rows(slice(start, start + count), room)
-
-
-def _cut(total: int, size: int) -> Iterator[slice]:
-    """0 .. total - 1 in consecutive pieces of up to `size`."""
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))

@@ -5,10 +5,11 @@ from typing import Literal, get_args
 import torch
 
 from hyena.errors import HyenaError
+from hyena.ops.cuts import power
 from hyena.ops.history import UNBOUNDED, History, room
 from hyena.ops.lags import Lags
 from hyena.ops.online import Cached, Online
-from hyena.ops.tiled import Tiled, power
+from hyena.ops.tiled import Tiled
 
 Decoding = Literal["auto", "cached", "tiled", "epoched"]
 """cached: all inputs are multiplied for every output. tiled: contributions are computed ahead, in time near to linear. epoched:

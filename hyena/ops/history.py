@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hyena.ops.cuts import power
 from hyena.ops.tree import State
 
 UNBOUNDED = 2**62
@@ -122,7 +123,7 @@ class History(State):
         old, wanted = self.last(kept), kept + n
         if wanted > places:
             shape = list(self.inputs.shape)
-            shape[2] = room(1 << (wanted - 1).bit_length(), self.reach)
+            shape[2] = room(power(wanted), self.reach)
             grown = self.inputs.new_zeros(shape)
             grown[:, :, :kept] = old
             self.inputs = grown

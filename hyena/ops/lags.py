@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hyena.ops.cuts import power
 from hyena.ops.filters import Spectrum
 from hyena.ops.long_conv import long_conv, prepare
 
@@ -52,7 +53,7 @@ class Lags:
         """Compute at least K taps, where the filter has so many; twice as many as before where it grows."""
         K = K if self.reach is None else min(K, self.reach)
         if self.known < K:
-            ahead = 1 << (K - 1).bit_length()
+            ahead = power(K)
             if self.reach is not None:
                 ahead = min(ahead, self.reach)
             elif self.grid >= K:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hyena.ops.cuts import pieces
 from hyena.ops.native.calls import fresh
 
 _ROOM = 2**21
@@ -142,8 +143,7 @@ def _block(work: int, longest: int) -> int:
 
 def _parts(D: int, each: int) -> Iterator[slice]:
     """The channels, some at a time; each: numbers that one needs beside its result."""
-    some = max(1, _ROOM // max(each, 1))
-    return (slice(d, min(d + some, D)) for d in range(0, D, some))
+    return pieces(D, max(1, _ROOM // max(each, 1)))
 
 
 def _responses(log_poles: Tensor, x: Tensor, first: int, n: int, dtype: torch.dtype, whole: bool) -> Tensor:

@@ -1,11 +1,10 @@
 """`hyena_conv` with the projection before it, for inference: the streams, thrice as wide as the model, never stand whole."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hyena.ops.cuts import pieces
 from hyena.ops.filters import Spectrum
 from hyena.ops.gated import compute_dtype
 from hyena.ops.hyena_conv import convolved
@@ -37,7 +36,7 @@ def projected_hyena_conv(
     check_size(L, h.h.shape[1])
     rows, room = x.reshape(B * L, C), fresh(x.new_empty(B * L * 3 * min(BLOCK, D)))
     y, dtype = fresh(x.new_empty(D, B, L)).transpose(0, 1), compute_dtype(x, h.h)
-    for some in _blocks(D):
+    for some in pieces(D, BLOCK):
         part = _thirds(weight, some)
         streams = torch.mm(rows, part.T, out=room[: B * L * len(part)].view(B * L, len(part))).view(B, L, len(part))
         short = _thirds(taps, some), _thirds(bias, some), None if offset is None else _thirds(offset, some)
@@ -45,11 +44,6 @@ def projected_hyena_conv(
         filters = streams.transpose(1, 2), short, prepared.h, skips
         convolved(*filters, h.backend, prepared.taps, dtype, out=y[:, some])
     return y
-
-
-def _blocks(D: int) -> Iterator[slice]:
-    """The channels, some at a time."""
-    return (slice(c, min(c + BLOCK, D)) for c in range(0, D, BLOCK))
 
 
 def _thirds(t: Tensor, some: slice) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from hyena.ops.cuts import power
 from hyena.ops.online import Online
 
 
@@ -225,8 +226,3 @@ class Tiled(Online):
         if rest > 0:
             copy._show_block()
         return copy
-
-
-def power(n: int) -> int:
-    """The least power of two that is at least n."""
-    return 1 << (n - 1).bit_length()

@@ -14,6 +14,7 @@ from hyena.models import LanguageModel
 from hyena.models.budget import DEFAULT_MEMORY, most_rows
 from hyena.models.layerwise import stream_of
 from hyena.models.logprobs import predicted
+from hyena.models.modes import evaluating
 
 Report = Callable[[int, int], None]
 _CHUNK, _OVERLAP = 2**20, 16
@@ -129,19 +130,14 @@ def evaluate_positions(
     length = model.config.max_length if length is None else length
     windows = evaluation_windows(tokens, length, batch_size)
     sums = _Sums(min(length, len(tokens) - 1))
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for window in windows:
-                ids = torch.from_numpy(window).to(model.device)
-                for some in ids.split(_at_once(model, ids, max_memory)):
-                    nats, right = _nats(model, some, max_memory)
-                    sums.add(nats.double().cpu().numpy(), right)
-                if report is not None:
-                    report(int(sums.counts.sum()), len(tokens) - 1)
-    finally:
-        model.train(training)
+    with evaluating(model), torch.no_grad():
+        for window in windows:
+            ids = torch.from_numpy(window).to(model.device)
+            for some in ids.split(_at_once(model, ids, max_memory)):
+                nats, right = _nats(model, some, max_memory)
+                sums.add(nats.double().cpu().numpy(), right)
+            if report is not None:
+                report(int(sums.counts.sum()), len(tokens) - 1)
     total, count = float(sums.nats.sum()), int(sums.counts.sum())
     mean, size = total / count, byte_length(tokens, tokenizer)
     perplexity = math.exp(mean) if mean < 700 else math.inf

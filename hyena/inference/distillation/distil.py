@@ -25,6 +25,7 @@ from hyena.inference.distillation.report import (
 )
 from hyena.models import LanguageModel
 from hyena.models.heads import Model
+from hyena.models.modes import evaluating
 from hyena.models.store import assign
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.hyena import Hyena
@@ -188,11 +189,9 @@ def _report(
     assert modal is not None
     length, found = model.config.max_length, None
     if ids is not None and isinstance(model, LanguageModel) and isinstance(new, LanguageModel):
-        training = model.training
-        model.eval()
         others = {DISTILLED: new, HEAD_ALONE: _head_alone(new)}
-        found = compare(model, others, ids, lambda done, total: tell("window", done, total))
-        model.train(training)
+        with evaluating(model):
+            found = compare(model, others, ids, lambda done, total: tell("window", done, total))
     return DistillationReport(
         order=modal.order,
         head=modal.head,
