@@ -190,7 +190,7 @@ def test_bfloat16_computes_products_in_it_and_keeps_the_rest(text: Path, tmp_pat
         dtypes.add(("training" if self.training else "validation", result.dtype))
         return result
 
-    monkeypatch.setattr("hyena.modules.hyena.hyena_conv", watch_convolution)
+    monkeypatch.setattr("hyena.modules.fused.hyena_conv", watch_convolution)
     monkeypatch.setattr(LanguageModel, "logits", watch_logits)
     losses: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     for precision, seen in losses.items():
