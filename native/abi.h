@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define HYENA_ABI 2
+#define HYENA_ABI 3
 
 enum { HYENA_F32, HYENA_F64, HYENA_BF16, HYENA_F16 };
 enum { HYENA_OK, HYENA_MEMORY, HYENA_ARGUMENT };
@@ -41,3 +41,16 @@ typedef struct {
     void *gtaps_pre, *gbias_pre, *goffset_pre;
     void *gtaps_post, *gbias_post, *goffset_post;
 } HyenaGradient;
+
+// One token (B, 3 D) of y = q (h conv (k v) + skip k v): q, k, v are the thirds of a short convolution, h is H taps and then S
+// modes. All contiguous and in the dtype of the computation, but for the modes and what is theirs, which are float64.
+typedef struct {
+    int64_t B, D, K, S, H, threads;
+    const void *taps, *bias;        // (3 D, K), (3 D)
+    const double *lam, *read;       // (D, S, 2): of an advance; (D, 2 S): of a reading
+    const void *now, *head, *skip;  // (D): tap 0; (D, H): what meets the inputs kept; (D), or null
+    void *window, *kept;            // (B, 3 D, K - 1) and (B, D, H): the inputs kept, the newest last
+    double* modes;                  // (B, D, S, 2)
+    const void* x;                  // (B, 3 D)
+    void *u, *y;                    // (B, D)
+} HyenaStep;

@@ -1,5 +1,6 @@
 // The native kernel's entries, plain C. Each returns HYENA_OK, HYENA_MEMORY or HYENA_ARGUMENT.
 #include "pointwise.h"
+#include "step.h"
 #include "window.h"
 #include "work.h"
 
@@ -146,6 +147,8 @@ static int spectra(const HyenaConv& c, void* out) {
     return done ? HYENA_OK : HYENA_MEMORY;
 }
 
+static int done(bool all) { return all ? HYENA_OK : HYENA_MEMORY; }
+
 template <class F>
 static int guarded(const F& f) {
     try {
@@ -210,4 +213,11 @@ EXPORT int hyena_forward(const HyenaConv* c, int wide) {
 }
 EXPORT int hyena_backward(const HyenaConv* c, const HyenaGradient* g, int wide) {
     return hyena::guarded([&] { return wide ? hyena::backward<double>(*c, *g) : hyena::backward<float>(*c, *g); });
+}
+// One token of a gated convolution with a modal filter: u and y of x, which changes nothing; then what is kept takes in x and u.
+EXPORT int hyena_step_peek(const HyenaStep* s, int wide) {
+    return hyena::done(wide ? hyena::Step<double>(*s).peek() : hyena::Step<float>(*s).peek());
+}
+EXPORT int hyena_step_commit(const HyenaStep* s, int wide) {
+    return hyena::done(wide ? hyena::Step<double>(*s).commit() : hyena::Step<float>(*s).commit());
 }

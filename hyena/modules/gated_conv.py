@@ -22,6 +22,7 @@ from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops.decoding import Decoding
+from hyena.ops.gated_step import StepState, StepWeights, Token
 from hyena.ops.history import Window
 from hyena.ops.plan import conv_flops
 from hyena.ops.tree import State
@@ -35,6 +36,13 @@ class GatedConvState(State):
     """The last inputs of the short convolution."""
     long: ModalState
     """Of the long one."""
+    token: Token
+    """What takes single tokens, of the weights when the state was begun."""
+
+    @property
+    def kept(self) -> StepState:
+        """All of it."""
+        return StepState(self.short.inputs, None if self.long.head is None else self.long.head.inputs, self.long.modes)
 
 
 class _New(NamedTuple):
@@ -63,11 +71,16 @@ class GatedConv(Streamed, nn.Module):
 
     def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> GatedConvState:
         """Nothing read. max_length and decoding are for other mixers: nothing here depends on them."""
-        return GatedConvState(self.short_conv.init_state(batch_size), self.filter.init_state(batch_size, max_length, decoding))
+        long, short = self.filter.init_state(batch_size, max_length, decoding), self.short_conv
+        weights = StepWeights(short.taps, short.bias, *long.step, self.skip)
+        return GatedConvState(short.init_state(batch_size), long, Token(weights))
 
     def peek(self, x: Float[Tensor, "B L D"], state: GatedConvState) -> tuple[Float[Tensor, "B L D"], _New]:
         """See `Mixer.peek`."""
         streams = channels_first(self.in_proj, x)
+        if x.shape[1] == 1 and (one := state.token.peek(streams[..., 0], state.kept)) is not None:
+            y, u = one
+            return self.out_proj(y[:, None]), _New(streams, u[..., None])
         q, k, v = self.short_conv.peek(streams, state.short).to(at_least_float32(x.dtype)).chunk(3, dim=1)
         u = k * v
         y = self.filter.present(state.long, u)
@@ -77,6 +90,9 @@ class GatedConv(Streamed, nn.Module):
 
     def commit(self, state: GatedConvState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
         """See `Mixer.commit`."""
+        x, u = new.streams, new.u
+        if x.shape[2] == 1 and lengths is None and state.token.commit(x[..., 0], u[..., 0], state.kept):
+            return
         state.short.append(new.streams, lengths)
         self.filter.commit(state.long, new.u, lengths)
 

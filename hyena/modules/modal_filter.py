@@ -175,7 +175,7 @@ class ModalFilter(KeptFilter):
         """The same, made anew."""
         with torch.no_grad():
             taps = self._taps(self.config.head + 1)
-            return Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1], taps[:, 1:].flip(1))
+            return Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1].contiguous(), taps[:, 1:].flip(1))
 
     def _sources(self) -> list[Tensor]:
         """As in `KeptFilter`, without walking through modules: there are none."""

@@ -9,6 +9,7 @@ import functools
 import torch
 from torch import Tensor
 
+from hyena.ops.beginning import beginnings
 from hyena.ops.filters import Taps
 
 
@@ -42,7 +43,11 @@ def transform(h: Tensor, L: int) -> Taps:
 
 def forward(x: Tensor, taps: Taps) -> Tensor:
     """Causal convolution of x (B, D, L) with taps (G, K), D % G == 0; returns (B, D, L)."""
-    return torch.fft.irfft(multiply(torch.fft.rfft(x, n=taps.n), taps.spectrum), n=taps.n)[..., : x.shape[-1]]
+    y = torch.fft.irfft(multiply(torch.fft.rfft(x, n=taps.n), taps.spectrum), n=taps.n)[..., : x.shape[-1]]
+    for L in beginnings(x.shape[-1]):
+        first = transform(taps.h, L)
+        y[..., :L] = torch.fft.irfft(multiply(torch.fft.rfft(x[..., :L], n=first.n), first.spectrum), n=first.n)[..., :L]
+    return y
 
 
 def backward(x: Tensor, taps: Taps, gy: Tensor, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, ...]:

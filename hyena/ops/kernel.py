@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hyena.errors import HyenaError
 from hyena.ops import native
+from hyena.ops.beginning import beginnings
 from hyena.ops.filters import Taps
 from hyena.ops.native import calls
 from hyena.ops.native.calls import LONGEST, Filter, Short, Signals
@@ -83,6 +84,10 @@ def forward(
     y = calls.fresh(torch.empty_like(u) if out is None else out)
     if u.shape[0]:
         calls.forward(Signals(u, *gates, shorts), f, y, dtype)
+        for n in beginnings(min(f.N, u.shape[-1])):
+            pre, post = (None if gate is None else gate[..., :n] for gate in gates)
+            shorter = Filter(h[:, :n], None, calls.good_length(n, dtype), f.skip)
+            calls.forward(Signals(u[..., :n], pre, post, shorts), shorter, y[..., :n], dtype)
     return y
 
 

@@ -46,6 +46,16 @@ class _Gradient(ctypes.Structure):
     )
 
 
+class Step(ctypes.Structure):
+    """Arguments of one token of a gated convolution."""
+
+    _fields_ = (
+        *((name, _I64) for name in ("B", "D", "K", "S", "H", "threads")),
+        *((name, _POINTER) for name in ("taps", "bias", "lam", "read", "now", "head", "skip")),
+        *((name, _POINTER) for name in ("window", "kept", "modes", "x", "u", "y")),
+    )
+
+
 class Short(NamedTuple):
     """A short convolution: taps (D, S), bias (D,), and offset (D,) that is added to the signal first; None: none.
 
@@ -113,6 +123,16 @@ def gelu(x: Tensor, bias: Tensor | None) -> None:
     _done(_library().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
 
 
+def step_peek(s: Step, dtype: torch.dtype) -> None:
+    """u and y of x."""
+    _done(_library().hyena_step_peek(ctypes.byref(s), dtype == torch.float64))
+
+
+def step_commit(s: Step, dtype: torch.dtype) -> None:
+    """The state takes in x and u."""
+    _done(_library().hyena_step_commit(ctypes.byref(s), dtype == torch.float64))
+
+
 def forward(x: Signals, f: Filter, y: Tensor, dtype: torch.dtype) -> None:
     """y (B, D, L) = post (h conv (pre u) + skip pre u), each signal through its short convolution first; computed in dtype."""
     conv = _conv(x, f)
@@ -155,6 +175,11 @@ def _tensor(t: Tensor | None) -> _Tensor:
     return _Tensor() if t is None else _Tensor(t.data_ptr(), _DTYPES[t.dtype], *t.stride())
 
 
+def addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
+    """Where contiguous tensors are; they must outlive whatever reads there."""
+    return [_address(t) for t in tensors]
+
+
 def _address(t: Tensor | None) -> int | None:
     return None if t is None else t.data_ptr()
 
@@ -176,6 +201,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.hyena_spectrum.argtypes = (ctypes.POINTER(_Conv), _POINTER, wide)
     library.hyena_window.argtypes = (*3 * (_POINTER,), _I64, _I64, ctypes.c_double, ctypes.c_int, _POINTER, wide)
     library.hyena_gelu.argtypes = (_POINTER, _POINTER, _I64, _I64, ctypes.c_int, wide)
+    library.hyena_step_peek.argtypes = library.hyena_step_commit.argtypes = (ctypes.POINTER(Step), wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
     library.hyena_backward.argtypes = (ctypes.POINTER(_Conv), ctypes.POINTER(_Gradient), wide)
     return library

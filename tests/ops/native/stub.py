@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from hyena.ops import native
 from tests.house.sources import ROOT
 
 KERNEL = """\
@@ -15,7 +16,7 @@ KERNEL = """\
 #define EXPORT extern "C" __attribute__((visibility("default")))
 EXPORT const char* hyena_isa(void) { return HYENA_ISA; }
 EXPORT const char* hyena_digest(void) { return HYENA_DIGEST; }
-EXPORT int hyena_abi(void) { return 2; }
+EXPORT int hyena_abi(void) { return ABI; }
 EXPORT int hyena_cpu_level(void) { return LEVEL; }
 """
 HEADER = """\
@@ -54,5 +55,5 @@ def write_source(home: Path, change: Callable[[str], str] = str) -> Path:
     source.mkdir(parents=True)
     shutil.copy(ROOT / "native/build.py", source)
     (source / "kernel.cpp").write_text(change(KERNEL))
-    (source / "stub.h").write_text(HEADER)
+    (source / "stub.h").write_text(HEADER + f"#define ABI {native.ABI}\n")
     return source

@@ -120,7 +120,7 @@ def test_without_its_source_a_library_is_taken_at_its_word(built: Path):
 
 
 def test_another_interface_is_refused(make: Make):
-    kernels = make(lambda text: text.replace("return 2;", "return 99;"))
+    kernels = make(lambda text: text.replace("return ABI;", "return 99;"))
     assert "version 99 of the interface" in kernels.status().reason
     assert "run python native/build.py" in kernels.status().reason
     assert "reinstall hyena" in Kernels(kernels.libraries, NOWHERE).status().reason

@@ -1,0 +1,97 @@
+"""One token of a gated convolution with a modal filter by the compiled kernel: two calls for some thirty small operations.
+
+    q, k, v = the thirds of short_conv(x);  u = k v;  y = q (h conv u + skip u);   h: K_head taps, then S modes
+
+`peek` reads what is kept and changes nothing, `commit` takes the token in. `modules/gated_conv.py` has the same in PyTorch, for
+any number of tokens; tests hold the two against each other.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hyena.ops import kernel
+from hyena.ops.native import calls
+
+
+class StepWeights(NamedTuple):
+    """What a token meets."""
+
+    taps: Float[Tensor, "C K"]
+    """Of the short convolution, C = 3 D, the present token's first."""
+    bias: Float[Tensor, "C"]
+    lam: Float[Tensor, "D S 2"]
+    """`modal_advance`'s, and the next is `modal_read`'s, both float64."""
+    read: Float[Tensor, "D M"]
+    now: Float[Tensor, "D 1"]
+    """Tap 0 of the long filter."""
+    head: Float[Tensor, "D K_head"]
+    """The taps that meet the inputs kept, the oldest's first."""
+    skip: Float[Tensor, "D"] | None
+
+
+class StepState(NamedTuple):
+    """What is kept; `commit` changes it in place."""
+
+    window: Float[Tensor, "B C K_1"]
+    """The last K - 1 inputs of the short convolution, the newest last."""
+    kept: Float[Tensor, "B D K_head"] | None
+    """The last K_head inputs of the long one."""
+    modes: Float[Tensor, "B D S 2"]
+    """Float64."""
+
+
+class Token:
+    """The step of one filter. It holds on to the weights as they were: a state does not outlive them."""
+
+    def __init__(self, weights: StepWeights):
+        """What is the same for all tokens is looked at here."""
+        skip = None if weights.skip is None else weights.skip.detach()
+        self._weights = weights._replace(taps=weights.taps.detach(), bias=weights.bias.detach(), skip=skip)
+        self._dtype = weights.taps.dtype
+        taps, bias, lam, read, now, head, skip = self._weights
+        self._native = (
+            taps.device.type == "cpu"
+            and self._dtype in (torch.float32, torch.float64)
+            and kernel.available()
+            and all(t.dtype == self._dtype and t.is_contiguous() for t in (taps, bias, now, head, skip) if t is not None)
+            and all(t.dtype == torch.float64 and t.is_contiguous() for t in (lam, read))
+        )
+        self._sizes = len(lam), taps.shape[1], lam.shape[1], head.shape[1]
+        self._addresses = calls.addresses(self._weights)
+
+    def peek(self, x: Float[Tensor, "B C"], state: StepState) -> tuple[Tensor, Tensor] | None:
+        """(y, u), each (B, D), of one token x; None where the kernel cannot read these as they are. For inference."""
+        if not self._fits(x, state):
+            return None
+        u = x.new_empty(len(x), self._sizes[0])
+        y = torch.empty_like(u)
+        calls.step_peek(self._call(x, u, y, state), self._dtype)
+        return y, u
+
+    def commit(self, x: Float[Tensor, "B C"], u: Float[Tensor, "B D"], state: StepState) -> bool:
+        """Take in x and u, as `peek` had and gave them; False, and nothing done, where the kernel cannot."""
+        if not (self._fits(x, state) and u.dtype == self._dtype and u.is_contiguous()):
+            return False
+        calls.step_commit(self._call(x, u, u, state), self._dtype)
+        return True
+
+    def _call(self, x: Tensor, u: Tensor, y: Tensor, state: StepState) -> calls.Step:
+        """The arguments of the kernel."""
+        return calls.Step(len(x), *self._sizes, 1, *self._addresses, *calls.addresses((*state, x, u, y)))
+
+    def _fits(self, x: Tensor, state: StepState) -> bool:
+        """Whether the kernel reads all as it is: contiguous, in one dtype beside the float64 of the modes."""
+        window, kept, modes = state
+        return (
+            self._native
+            and x.dtype == window.dtype == self._dtype
+            and modes.dtype == torch.float64
+            and x.device == window.device == modes.device == self._weights.taps.device
+            and x.is_contiguous()
+            and window.is_contiguous()
+            and modes.is_contiguous()
+            and (kept is None or (kept.dtype == self._dtype and kept.is_contiguous()))
+        )
