@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from hyena.configs.model import ModelConfig
+from hyena.errors import HyenaError
 from hyena.models.budget import DEFAULT_MEMORY, Budget, plan_blocks, readable
 from hyena.models.heads import LanguageModel, Model
 from hyena.modules.hyena import Hyena
@@ -75,6 +76,9 @@ def estimate_memory(
     model: a model, or a configuration, whose weights need not exist. max_memory: the budget that the work is cut to fit
     (`HyenaError` where it does not); none given: as much as is fastest. threads: those of PyTorch where not given.
     """
+    for name, value in (("length", length), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise HyenaError(f"{name} is {value!r}: use a whole number of at least 1")
     if isinstance(model, ModelConfig):
         with torch.device("meta"):
             model = LanguageModel(model)

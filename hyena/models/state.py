@@ -54,6 +54,8 @@ class ModelState(State):
             **self.begun,
             "numbers": self.numbers(),
         }
+        if not path.parent.is_dir():
+            raise HyenaError(f"{path.parent} is no directory: make it, or save the state elsewhere")
         partial = path.with_name(path.name + ".partial")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors().items()}
         write_safetensors(tensors, partial, {"state": json.dumps(facts)})

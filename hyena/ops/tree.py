@@ -48,6 +48,9 @@ class State:
             raise HyenaError(
                 f"rows is {index.dtype} {tuple(index.shape)}: give a list of row numbers (mask.nonzero()[:, 0] of a mask)"
             )
+        held = next((len(t) for t in self.tensors().values()), 0)
+        if len(index) and not -held <= int(index.min()) <= int(index.max()) < held:
+            raise HyenaError(f"rows are {index.tolist()}: the state has rows 0 .. {held - 1}")
         return self._mapped(lambda t: t[index.to(t.device)], {})
 
     @property
@@ -76,6 +79,8 @@ class State:
     @classmethod
     def cat(cls, states: Sequence[Self]) -> Self:
         """One state of the rows of several, one after the other. They must come from the same model."""
+        if not states:
+            raise HyenaError("there is no state to put together: give at least one")
         return cls._joined(list(states), {})
 
     def _children(self) -> Iterator[tuple[str, "State"]]:

@@ -86,3 +86,9 @@ def test_what_does_not_fit_is_refused():
         estimate_memory(hyenadna_large_1m(), 1_000_000, max_memory=DEFAULT_MEMORY)
     with refused("max_length 64"):
         estimate_memory(language_model("H"), 65)
+
+
+@pytest.mark.parametrize(("name", "value"), [("length", 1e3), ("length", 0), ("batch_size", -1), ("batch_size", "2")])
+def test_sizes_that_are_none_are_refused(name: str, value: object):
+    with refused(f"{name} is {value!r}", "whole number"):
+        estimate_memory(hyenadna_tiny_1k(), **{"length": 100, name: value})

@@ -213,6 +213,18 @@ def test_logits_of_a_stream_carry_no_gradient():
     assert not m.extend(ids, state)[0].requires_grad
 
 
+def test_rows_that_are_not_there_and_places_that_are_not():
+    state = model("HR").init_state(3)
+    with refused("rows are [0, 3]", "rows 0 .. 2"):
+        state.select([0, 3])
+    assert state.select([-1, 0]).rows == 2
+    assert state.select([]).rows == 0
+    with refused("no state to put together"):
+        ModelState.cat([])
+    with refused("nowhere is no directory", "make it"):
+        state.save("nowhere/state.safetensors")
+
+
 def test_a_mask_is_no_list_of_rows():
     state = model("H").init_state(3)
     with refused("rows is torch.bool", "mask.nonzero()"):
