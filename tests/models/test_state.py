@@ -218,7 +218,6 @@ def test_rows_that_are_not_there_and_places_that_are_not():
     with refused("rows are [0, 3]", "rows 0 .. 2"):
         state.select([0, 3])
     assert state.select([-1, 0]).rows == 2
-    assert state.select([]).rows == 0
     with refused("no state to put together"):
         ModelState.cat([])
     with refused("nowhere is no directory", "make it"):
