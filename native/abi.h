@@ -2,9 +2,10 @@
 #pragma once
 #include <stdint.h>
 
-#define HYENA_ABI 3
+#define HYENA_ABI 4
 
 enum { HYENA_F32, HYENA_F64, HYENA_BF16, HYENA_F16 };
+enum { HYENA_IDENTITY, HYENA_GELU, HYENA_GELU_TANH, HYENA_RELU, HYENA_SILU };
 enum { HYENA_OK, HYENA_MEMORY, HYENA_ARGUMENT };
 
 // A tensor (B, D, L): strides count elements; data null: absent.
@@ -54,3 +55,23 @@ typedef struct {
     const void* x;                  // (B, 3 D)
     void *u, *y;                    // (B, D)
 } HyenaStep;
+
+typedef struct {
+    const void *weight, *bias;  // bias null: none
+} HyenaLinear;
+typedef struct {
+    const void *weight, *bias;  // bias null: no mean is taken off (RMS)
+    double eps;
+} HyenaNorm;
+
+// One token of out = x + mixer(norm(x)), out + mlp(norm(out)), the mixer a projection, a step and a projection. All contiguous, in
+// one dtype; of the step x, u and y are not read.
+typedef struct {
+    HyenaStep step;
+    HyenaNorm mixer_norm, mlp_norm;
+    HyenaLinear in, mixed;       // (3 D, D), (D, D)
+    HyenaLinear gate, up, down;  // (hidden, D), its weight null: down(act(up)); else down(act(gate) up); (hidden, D); (D, hidden)
+    int64_t hidden, activation, threads;
+    const void* x;  // (B, D)
+    void* out;      // (B, D)
+} HyenaBlock;

@@ -1,4 +1,5 @@
 // The native kernel's entries, plain C. Each returns HYENA_OK, HYENA_MEMORY or HYENA_ARGUMENT.
+#include "block.h"
 #include "pointwise.h"
 #include "step.h"
 #include "window.h"
@@ -220,4 +221,9 @@ EXPORT int hyena_step_peek(const HyenaStep* s, int wide) {
 }
 EXPORT int hyena_step_commit(const HyenaStep* s, int wide) {
     return hyena::done(wide ? hyena::Step<double>(*s).commit() : hyena::Step<float>(*s).commit());
+}
+// One token through a block; what its step keeps takes the token in.
+EXPORT int hyena_block(const HyenaBlock* b, int wide) {
+    return hyena::guarded(
+        [&] { return hyena::done(wide ? hyena::TokenBlock<double>(*b).run() : hyena::TokenBlock<float>(*b).run()); });
 }

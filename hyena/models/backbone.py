@@ -12,6 +12,7 @@ from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.models.block import Block
 from hyena.models.state import Draft, ModelState, Places, fingerprint, hidden_beyond, places_of, versions
+from hyena.models.token_block import plain_block
 from hyena.modules import Hyena
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.layers import NORMS
@@ -80,7 +81,8 @@ class Backbone(nn.Module):
         ]
         position = torch.zeros(batch_size, dtype=torch.int64, device=self.embedding.weight.device)
         begun = {"max_length": max_length, "decoding": decoding}
-        return ModelState(position, layers, self._weights(anew=True), begun, lambda: fingerprint(self, self.config.to_dict()))
+        identity, plain = self._weights(anew=True), [plain_block(*each) for each in zip(self.layers, layers, strict=True)]
+        return ModelState(position, layers, identity, begun, lambda: fingerprint(self, self.config.to_dict()), plain)
 
     def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
         """Bytes of the state of one sequence of L tokens: the mixers' and the position. Online convolutions share one clock."""
@@ -115,9 +117,7 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def ahead(self, ids: Tensor, state: ModelState, done: Callable[[Any, Any, Any], None]) -> Tensor:
         """Hidden states of ids; after each block done(mixer, its state, what it would add)."""
-        x = self._embedded(ids, state.position)
-        if self.config.float32_residual:
-            x = x.to(at_least_float32(x.dtype))
+        x = self._entering(ids, state)
         for block, layer in zip(self.layers, state.layers, strict=True):
             x, new = block.peek(x, layer)
             done(block.mixer, layer, new)
@@ -142,9 +142,28 @@ class Backbone(nn.Module):
             check_lengths(lengths, *ids.shape)
         self._check_stream(ids, state, lengths)
         moved = state.taken()
-        x = self.ahead(ids, moved, lambda mixer, layer, new: mixer.commit(layer, new, lengths))
+        if lengths is None and ids.shape[1] == 1 and any(moved.plain):
+            x = self._single(ids, moved)
+        else:
+            x = self.ahead(ids, moved, lambda mixer, layer, new: mixer.commit(layer, new, lengths))
         moved.position = moved.position + (ids.shape[1] if lengths is None else lengths)
         return hidden_beyond(x, lengths), moved
+
+    def _single(self, ids: Tensor, state: ModelState) -> Tensor:
+        """`extend` of one token, by the short way where a block has one."""
+        x = self._entering(ids, state)
+        for block, layer, plain in zip(self.layers, state.layers, state.plain, strict=True):
+            y = None if plain is None else plain.extend(x, layer)
+            if y is None:
+                y, new = block.peek(x, layer)
+                block.mixer.commit(layer, new, None)
+            x = y
+        return self.norm(x)
+
+    def _entering(self, ids: Tensor, state: ModelState) -> Tensor:
+        """The stream that enters the first block after what the state has read."""
+        x = self._embedded(ids, state.position)
+        return x.to(at_least_float32(x.dtype)) if self.config.float32_residual else x
 
     def _check_stream(self, ids: Tensor, state: ModelState, lengths: Tensor | None = None) -> None:
         """One clear line for tokens that cannot follow a state."""

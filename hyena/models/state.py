@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +35,8 @@ class ModelState(State):
     """How `init_state` was called."""
     fingerprint: Callable[[], str]
     """Of the model's configuration and weights."""
+    plain: list[Any] = field(default_factory=list)
+    """Of each layer the short way of a single token, or None; see `models/token_block.py`."""
     read_up_to: int = 0
     """Tokens up to which the model is known to read a row: asked once, and not for every token."""
 

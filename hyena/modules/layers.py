@@ -85,7 +85,7 @@ class MLP(nn.Module):
         super().__init__()
         self.up_proj = nn.Linear(width, hidden)
         self.down_proj = nn.Linear(hidden, width)
-        self.act = activation(act)
+        self.activation, self.act = act, activation(act)
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D)."""
@@ -101,7 +101,7 @@ class GatedMLP(nn.Module):
         self.gate_proj = nn.Linear(width, hidden, bias=False)
         self.up_proj = nn.Linear(width, hidden, bias=False)
         self.down_proj = nn.Linear(hidden, width, bias=False)
-        self.act = activation(act)
+        self.activation, self.act = act, activation(act)
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D)."""

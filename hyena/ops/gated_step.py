@@ -6,14 +6,14 @@
 any number of tokens; tests hold the two against each other.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hyena.ops import kernel
-from hyena.ops.native import calls
+from hyena.ops.native import tokens
 
 
 class StepWeights(NamedTuple):
@@ -60,7 +60,7 @@ class Token:
             and all(t.dtype == torch.float64 and t.is_contiguous() for t in (lam, read))
         )
         self._sizes = len(lam), taps.shape[1], lam.shape[1], head.shape[1]
-        self._addresses = calls.addresses(self._weights)
+        self._addresses = tokens.addresses(self._weights) if self._native else []
 
     def peek(self, x: Float[Tensor, "B C"], state: StepState) -> tuple[Tensor, Tensor] | None:
         """(y, u), each (B, D), of one token x; None where the kernel cannot read these as they are. For inference."""
@@ -68,19 +68,27 @@ class Token:
             return None
         u = x.new_empty(len(x), self._sizes[0])
         y = torch.empty_like(u)
-        calls.step_peek(self._call(x, u, y, state), self._dtype)
+        tokens.peek(self._call(len(x), state, x, u, y), self._dtype)
         return y, u
 
     def commit(self, x: Float[Tensor, "B C"], u: Float[Tensor, "B D"], state: StepState) -> bool:
         """Take in x and u, as `peek` had and gave them; False, and nothing done, where the kernel cannot."""
         if not (self._fits(x, state) and u.dtype == self._dtype and u.is_contiguous()):
             return False
-        calls.step_commit(self._call(x, u, u, state), self._dtype)
+        tokens.commit(self._call(len(x), state, x, u, None), self._dtype)
         return True
 
-    def _call(self, x: Tensor, u: Tensor, y: Tensor, state: StepState) -> calls.Step:
-        """The arguments of the kernel."""
-        return calls.Step(len(x), *self._sizes, 1, *self._addresses, *calls.addresses((*state, x, u, y)))
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Of the same weights, where they are."""
+        return self
+
+    def within(self, x: Float[Tensor, "B 1 D"], state: StepState) -> tokens.Step | None:
+        """What the kernel takes of a token that is in a block, which x (B, 1, D) enters; None where it cannot."""
+        return self._call(len(x), state, None, None, None) if self._fits(x, state) else None
+
+    def _call(self, B: int, state: StepState, *io: Tensor | None) -> tokens.Step:
+        """The arguments of the kernel; io: x, u and y."""
+        return tokens.Step(B, *self._sizes, 1, *self._addresses, *tokens.addresses((*state, *io)))
 
     def _fits(self, x: Tensor, state: StepState) -> bool:
         """Whether the kernel reads all as it is: contiguous, in one dtype beside the float64 of the modes."""

@@ -40,7 +40,11 @@ class Window(State):
         if lengths is None:
             n = x.shape[-1]
             # A copy in any case: a part would keep the whole chunk alive.
-            self.inputs = torch.cat([self.inputs[..., n:], x], -1) if n < r else x[..., n - r :].clone()
+            self.inputs = (
+                torch.cat([self.inputs[..., n:], x], -1)
+                if n < r
+                else x[..., n - r :].clone(memory_format=torch.contiguous_format)
+            )
         elif r:
             whole = self.followed_by(x)
             self.inputs = torch.stack([row[:, n : n + r] for row, n in zip(whole, lengths.tolist(), strict=True)])

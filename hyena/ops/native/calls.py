@@ -46,16 +46,6 @@ class _Gradient(ctypes.Structure):
     )
 
 
-class Step(ctypes.Structure):
-    """Arguments of one token of a gated convolution."""
-
-    _fields_ = (
-        *((name, _I64) for name in ("B", "D", "K", "S", "H", "threads")),
-        *((name, _POINTER) for name in ("taps", "bias", "lam", "read", "now", "head", "skip")),
-        *((name, _POINTER) for name in ("window", "kept", "modes", "x", "u", "y")),
-    )
-
-
 class Short(NamedTuple):
     """A short convolution: taps (D, S), bias (D,), and offset (D,) that is added to the signal first; None: none.
 
@@ -88,13 +78,13 @@ class Filter(NamedTuple):
 def fresh(t: Tensor) -> Tensor:
     """t itself, fresh from its allocation, with huge pages where it is large and the system has them."""
     if t.nbytes >= _LARGE and t.device.type == "cpu" and library() is not None:
-        _library().hyena_advise(t.data_ptr(), t.nbytes)
+        kernel().hyena_advise(t.data_ptr(), t.nbytes)
     return t
 
 
 def good_length(n: int, dtype: torch.dtype) -> int:
     """Points of the shortest transform of at least n points."""
-    return int(_library().hyena_good_length(n, dtype == torch.float64))
+    return int(kernel().hyena_good_length(n, dtype == torch.float64))
 
 
 def spectrum(h: Tensor, N: int) -> Tensor:
@@ -103,7 +93,7 @@ def spectrum(h: Tensor, N: int) -> Tensor:
     out = fresh(h.new_empty(G, 2 * N))
     conv = _Conv(B=1, D=G, L=N, G=G, K=K, N=N, S=0, threads=torch.get_num_threads())
     conv.h = _tensor(h[None])
-    _done(_library().hyena_spectrum(ctypes.byref(conv), _address(out), h.dtype == torch.float64))
+    done(kernel().hyena_spectrum(ctypes.byref(conv), _address(out), h.dtype == torch.float64))
     return out
 
 
@@ -113,31 +103,21 @@ def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float, out: Tensor | No
     out = fresh(torch.empty_like(raw)) if out is None else out
     addresses = (raw.data_ptr(), decay.data_ptr(), t.data_ptr())
     wide = raw.dtype == torch.float64
-    _done(_library().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
+    done(kernel().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
     return out
 
 
 def gelu(x: Tensor, bias: Tensor | None) -> None:
     """x (n, D) = GELU, in its tanh form, of x + bias (D,), in place; contiguous and of one dtype."""
     wide = x.dtype == torch.float64
-    _done(_library().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
-
-
-def step_peek(s: Step, dtype: torch.dtype) -> None:
-    """u and y of x."""
-    _done(_library().hyena_step_peek(ctypes.byref(s), dtype == torch.float64))
-
-
-def step_commit(s: Step, dtype: torch.dtype) -> None:
-    """The state takes in x and u."""
-    _done(_library().hyena_step_commit(ctypes.byref(s), dtype == torch.float64))
+    done(kernel().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
 
 
 def forward(x: Signals, f: Filter, y: Tensor, dtype: torch.dtype) -> None:
     """y (B, D, L) = post (h conv (pre u) + skip pre u), each signal through its short convolution first; computed in dtype."""
     conv = _conv(x, f)
     conv.y = _tensor(y)
-    _done(_library().hyena_forward(ctypes.byref(conv), dtype == torch.float64))
+    done(kernel().hyena_forward(ctypes.byref(conv), dtype == torch.float64))
 
 
 def backward(
@@ -157,7 +137,7 @@ def backward(
     conv = _conv(x, f)
     grads = [_tensor(t) for t in (gy, *signals)] + [_address(t) for t in (*filters, *shorts)]
     grads += [None] * (len(_Gradient._fields_) - len(grads))
-    _done(_library().hyena_backward(ctypes.byref(conv), ctypes.byref(_Gradient(*grads)), dtype == torch.float64))
+    done(kernel().hyena_backward(ctypes.byref(conv), ctypes.byref(_Gradient(*grads)), dtype == torch.float64))
 
 
 def _conv(x: Signals, f: Filter) -> _Conv:
@@ -175,16 +155,12 @@ def _tensor(t: Tensor | None) -> _Tensor:
     return _Tensor() if t is None else _Tensor(t.data_ptr(), _DTYPES[t.dtype], *t.stride())
 
 
-def addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
-    """Where contiguous tensors are; they must outlive whatever reads there."""
-    return [_address(t) for t in tensors]
-
-
 def _address(t: Tensor | None) -> int | None:
     return None if t is None else t.data_ptr()
 
 
-def _library() -> ctypes.CDLL:
+def kernel() -> ctypes.CDLL:
+    """The library in use, its functions' types declared; `HyenaError` where there is none."""
     found = library()
     if found is None:
         raise HyenaError(f"there is no native kernel here ({status().reason}): use backend='auto'")
@@ -201,13 +177,12 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.hyena_spectrum.argtypes = (ctypes.POINTER(_Conv), _POINTER, wide)
     library.hyena_window.argtypes = (*3 * (_POINTER,), _I64, _I64, ctypes.c_double, ctypes.c_int, _POINTER, wide)
     library.hyena_gelu.argtypes = (_POINTER, _POINTER, _I64, _I64, ctypes.c_int, wide)
-    library.hyena_step_peek.argtypes = library.hyena_step_commit.argtypes = (ctypes.POINTER(Step), wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
     library.hyena_backward.argtypes = (ctypes.POINTER(_Conv), ctypes.POINTER(_Gradient), wide)
     return library
 
 
-def _done(code: int) -> None:
+def done(code: int) -> None:
     """Raise what a status code of the kernel stands for."""
     if code == 1:
         raise HyenaError("the native kernel ran out of memory for its workspace: use shorter sequences or fewer threads")
