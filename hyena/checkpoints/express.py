@@ -68,6 +68,7 @@ LOOSE = {
     "dropout": "evaluation is the same",
     "embed_dropout": "evaluation is the same",
     "init_std": "the weights are drawn already",
+    "out_init": "the weights are drawn already",
     "float32_residual": "float32 is the same",
     "mixers.H.dropout": "evaluation is the same",
     "mixers.A.dropout": "evaluation is the same",

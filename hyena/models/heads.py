@@ -77,7 +77,7 @@ class LanguageModel(Model):
         """A freshly initialised model (see `models/init.py`)."""
         super().__init__(config)
         self.lm_head = None if config.tied else nn.Linear(config.width, config.rows, bias=False)
-        initialise(self, len(config.layers), config.initial_std)
+        initialise(self, config)
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L V"]:
         """Logits (B, L, V) of ids (B, L): row t predicts token t + 1 and depends on tokens 0 .. t."""
@@ -142,7 +142,7 @@ class Classifier(Model):
             raise HyenaError(f"classes is {classes} and pool {pool!r}: use at least 1, and mean, last, first or sum")
         self.classes, self.pool = classes, pool
         self.score = nn.Linear(config.width, classes, bias=bias)
-        initialise(self, len(config.layers), config.initial_std)
+        initialise(self, config)
 
     def head_options(self) -> dict[str, int | str | bool]:
         """The constructor's arguments."""

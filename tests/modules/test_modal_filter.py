@@ -61,10 +61,10 @@ def test_sections_side_by_side_are_the_filter(name: str):
 @every_config
 def test_poles_start_where_the_options_say_and_stay_inside(name: str):
     filter = make(name)
-    size = filter.log_poles()[..., 0].detach().exp()
+    size = filter.exponents()[..., 0].detach().exp()
     assert filter.config.r_min - 1e-6 <= float(size.min()) <= float(size.max()) <= filter.config.r_max + 1e-6
     filter.log_decay.data.fill_(-40.0)
-    assert filter.log_poles()[..., 0].max() <= 0
+    assert filter.exponents()[..., 0].max() <= 0
     filter.log_decay.data.fill_(40.0)
     assert filter(50).isfinite().all()
 
