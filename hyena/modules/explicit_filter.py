@@ -79,7 +79,8 @@ class ExplicitFilter(KeptFilter):
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 alone, stop <= K."""
-        taps = self.taps[:, start:stop]
+        # All of a parameter sliced is the parameter itself, which asks for a gradient even where none is recorded.
+        taps = (self.taps if torch.is_grad_enabled() else self.taps.detach())[:, start:stop]
         if self.config.decay == "none":
             return taps
         delta = torch.logspace(*DECAYS[self.config.decay], self.groups, dtype=taps.dtype, device=taps.device)
@@ -117,8 +118,14 @@ class ExplicitFilter(KeptFilter):
         if n == 1:
             past = (state.kept * state.step.head).sum(-1, keepdim=True)
             return torch.addcmul(past, u, state.step.now)
-        whole = state.inputs.followed_by(u.to(state.kept.dtype))
-        return long_conv(whole, self.prepared(whole.shape[2], self.width))[..., -n:]
+        # The past apart: its inputs then meet no padding of this chunk, and a long chunk is not copied to stand behind them.
+        y = long_conv(u, self.prepared(n, self.width))
+        kept = state.kept
+        near = min(n, kept.shape[2])
+        if near:
+            past = torch.cat([kept, kept.new_zeros(*kept.shape[:2], near)], 2)
+            y[..., :near] += long_conv(past, self.shared(past.shape[2]))[..., kept.shape[2] :]
+        return y
 
     def commit(self, state: ExplicitState, u: Float[Tensor, "B D n"], lengths: Int[Tensor, "B"] | None = None) -> None:
         """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
