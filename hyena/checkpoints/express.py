@@ -17,6 +17,7 @@ from torch import Tensor
 from hyena.checkpoints import hyenadna, safari
 from hyena.checkpoints.account import Account
 from hyena.checkpoints.safari_config import model_config, model_options
+from hyena.checkpoints.striped_config import striped_config, striped_options, vortex_config, vortex_options
 from hyena.configs.files import nearest
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
@@ -35,8 +36,8 @@ class Format:
     """Configuration and head -> the published configuration."""
     config: Callable[[dict[str, Any]], ModelConfig]
     """The published configuration -> ours."""
-    tensors: Callable[[Account[Tensor], ModelConfig], dict[str, Tensor]]
-    """Our tensors -> the published ones."""
+    tensors: Callable[[Account[Tensor], ModelConfig], dict[str, Tensor]] | None
+    """Our tensors -> the published ones; none: `striped.pairs` does it, one at a time."""
     head: Head | None
     """What its classifier is; none: it has none."""
     file: str
@@ -60,6 +61,10 @@ PUBLISHED = {
     "hyenadna-hf": Format(
         hyenadna.port_options, hyenadna.port_config, hyenadna.published_port, hyenadna.PORT_HEAD, "model.safetensors"
     ),
+    "stripedhyena": Format(
+        lambda config, head: striped_options(config), striped_config, None, None, "model.safetensors"
+    ),
+    "vortex": Format(lambda config, head: vortex_options(config), vortex_config, None, None, "model.pt"),
 }
 
 LOOSE = {

@@ -25,7 +25,7 @@ T = TypeVar("T")
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The content of a TOML file; `HyenaError` naming the file, and the line where TOML names one."""
     try:
-        return tomllib.loads(_read(path))
+        return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise HyenaError(f"{path} is not valid TOML: {error}") from None
 
@@ -33,7 +33,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def read_json(path: str | Path) -> dict[str, Any]:
     """The content of a JSON file that holds an object; `HyenaError` naming the file, and the line where it breaks."""
     try:
-        values = json.loads(_read(path))
+        values = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise HyenaError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(values, dict):
@@ -41,7 +41,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _read(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
     """The text of a file, or one line that says why not."""
     try:
         return Path(path).read_text(encoding="utf-8")
