@@ -23,7 +23,7 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def weights_file(path: Path) -> Path:
-    """The weights at a path: the file itself, or the one published file, index of shards or cut file that the directory holds."""
+    """The weights at a path: the file itself, or the one file, index of shards or cut file that the directory holds."""
     if not path.exists():
         parts = joined_parts(path)
         if parts[0].is_file():
@@ -40,7 +40,7 @@ def weights_file(path: Path) -> Path:
 
 
 def published_config(path: Path, config: dict[str, Any] | str | Path | None) -> dict[str, Any]:
-    """The published configuration: as given, from the file given (JSON, or flat YAML), or from config.json beside the weights."""
+    """The published configuration: as given, from the file given (JSON or flat YAML), or the one beside the weights."""
     if isinstance(config, dict):
         return config
     if config is not None:
@@ -56,7 +56,7 @@ def published_config(path: Path, config: dict[str, Any] | str | Path | None) -> 
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Name -> tensor of a .safetensors file, of the shards that an index names, or of a PyTorch file, each read when asked for."""
+    """Name -> tensor of a .safetensors file, of the shards of an index, or of a PyTorch file, each read when asked for."""
     if path.name.endswith(".index.json"):
         return _shards(path)
     return open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)

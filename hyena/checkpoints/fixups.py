@@ -1,4 +1,4 @@
-"""What StripedHyena (stripedhyena, Evo 1) and StripedHyena 2 (vortex, Evo 2) do in another way than ours, each undone by one function.
+"""What stripedhyena (Evo 1) and vortex (Evo 2) do in another way than ours, each undone by one function.
 
 An inverse stands behind each, for the exporters. `quirks.QUIRKS` lists them all; sources are named as file: symbol.
 """
@@ -10,17 +10,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hyena.checkpoints.account import Account
 from hyena.errors import HyenaError
 
 FORWARD_TAPS = 128
-"""From this many taps on, vortex convolves by FFT and stores its taps forward (model.py: HyenaCascade, engine.py: parallel_fir)."""
+"""From this many taps on, vortex convolves by FFT and stores its taps forward (engine.py: parallel_fir)."""
 
 
 # --- rows and taps ----------------------------------------------------------------------------------------------------------
 
 
 def short_taps(weight: Tensor) -> Tensor:
-    """short_filter_weight (C, 1, K) -> our taps (C, K): conv1d correlates, its last tap meets the present token (both formats)."""
+    """short_filter_weight (C, 1, K) -> our taps (C, K): conv1d correlates, its last tap meets the present token."""
     return weight.squeeze(1).flip(-1)
 
 
@@ -30,7 +31,7 @@ def published_short_taps(taps: Tensor) -> Tensor:
 
 
 def inner_taps(h: Tensor) -> Tensor:
-    """filter.h (G, 1, K) -> our taps (G, K): conv1d again below 128 taps (SE), forward in time from 128 on (MR)."""
+    """filter.h (G, 1, K) -> our taps (G, K): conv1d's below 128 taps (SE), forward in time from 128 on (MR)."""
     taps = h.squeeze(1)
     return taps if taps.shape[1] >= FORWARD_TAPS else taps.flip(-1)
 
@@ -116,10 +117,13 @@ def plain_key(key: str) -> str:
     return key.removeprefix("backbone.")
 
 
-def tied_unembed(unembed: Tensor | None, embedding: Tensor) -> None:
-    """unembed.weight of a tied model is the embedding again; some files leave it out, vortex ignores it. Another one is an error."""
-    if unembed is not None and not (unembed.dtype == embedding.dtype and torch.equal(unembed, embedding)):
-        raise HyenaError("differs from embedding_layer.weight, yet the configuration ties them (tie_embeddings)")
+def tied_unembed(tensors: Account[Tensor], embedding: Tensor) -> None:
+    """unembed.weight of a tied model is the embedding again; some files leave it out, vortex ignores it."""
+    if "unembed.weight" not in tensors:
+        return
+    unembed = tensors.take("unembed.weight")
+    if unembed.dtype != embedding.dtype or not torch.equal(unembed, embedding):
+        raise HyenaError(f"{tensors.source}: unembed.weight differs from the embedding, yet tie_embeddings says they are one")
 
 
 def kept_keys(keys: Iterable[str]) -> list[str]:
@@ -145,12 +149,12 @@ def inner_width(width: int, given: int | None, multiple: int) -> int:
 
 
 def later_activation(evo2_style: bool) -> Literal["identity"] | None:
-    """evo2_style_activations: the MLPs after the first layer's have none, as savanna trained them (layers.py: ParallelGatedMLP)."""
+    """evo2_style_activations: the MLPs after the first layer's have none (layers.py: ParallelGatedMLP)."""
     return "identity" if evo2_style else None
 
 
 def rotary_scale(interpolated: bool, factor: float) -> float:
-    """Positions are divided by rotary_emb_scaling_factor where use_interpolated_rotary_pos_emb says so, and only there."""
+    """Positions are divided by rotary_emb_scaling_factor where use_interpolated_rotary_pos_emb is true, and only there."""
     return float(factor) if interpolated else 1.0
 
 

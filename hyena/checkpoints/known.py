@@ -1,4 +1,4 @@
-"""A known input: fixed ids and the logits that a model gave for them when it was written, for `hyena verify` to compute again."""
+"""A known input: fixed ids and the logits that a model gave for them when it was written, for `verify` to compute again."""
 
 from pathlib import Path
 

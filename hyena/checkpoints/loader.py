@@ -54,12 +54,12 @@ def load(
 ) -> Model:
     """A model from disk, in evaluation mode: ours (a directory written by `model.save`) or a published checkpoint.
 
-    path: a directory, or a file of weights (.safetensors or an index of shards, .ckpt, .pt or its parts, .bin; pickles are read
-    without running their code).
+    path: a directory, or a file of weights (.safetensors, an index of shards, .ckpt, .pt or its parts, .bin; pickles are
+    read without running their code).
     format: "safari", "hyenadna" (the original checkpoint), "hyenadna-hf", "stripedhyena" (Evo 1), "vortex" (Evo 2) or "hyena"
     (ours); not needed where the directory tells it.
-    config: the published configuration, a dictionary, a JSON file or a flat YAML file; the one beside the weights where not given.
-    strict_precision: refuse a checkpoint that was published for a precision (fp8) that is not computed here, in place of a warning.
+    config: the published configuration, a dictionary, a JSON or a flat YAML file; the one beside the weights where not given.
+    strict_precision: refuse a checkpoint that was published for fp8, which is not computed here, in place of a warning.
 
     Every key of file and configuration is used exactly once. Raises `HyenaError` naming what does not fit.
     """
@@ -165,9 +165,9 @@ def recognise(path: Path) -> str:
             return found
         if (path / "weights.ckpt").is_file():  # the layout of the LongSafari/hyenadna-*-seqlen releases alone
             return "hyenadna"
-    elif path.is_dir() and len([*path.glob("*.yml"), *path.glob("*.yaml")]) == 1:
-        if found := _striped_format(published_config(path, None)):
-            return found
+    one_yaml = path.is_dir() and len([*path.glob("*.yml"), *path.glob("*.yaml")]) == 1
+    if one_yaml and not (path / "config.json").is_file() and (found := _striped_format(published_config(path, None))):
+        return found
     if (path / "run.toml").is_file():
         raise HyenaError(f"{path} holds a run without a checkpoint yet: go on with `hyena train {path} --resume`")
     if path.is_file() and store.is_native(path.parent):

@@ -5,15 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyena.configs.mixers import ExplicitConvConfig, GatedConvConfig, RealModalConvConfig
 from hyena.models import Classifier, LanguageModel
 from hyena.models.store import assign
 
+
 def parametrised(model: LanguageModel | Classifier) -> LanguageModel | Classifier:
     """Poles as complex numbers (R), log poles (L) and taps with their decay in them (S, M); the model itself where it is so."""
-    config, changed = model.config, {}
+    config = model.config
+    changed: dict[str, Any] = {}
     for letter in set(config.layers) & set("RLSM"):
         mixer: Any = config.mixer(letter)
         published = published_form(mixer)
@@ -27,7 +29,7 @@ def parametrised(model: LanguageModel | Classifier) -> LanguageModel | Classifie
         if letter in changed:
             prefix = f"backbone.blocks.{i}.mixer.filter."
             old = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
-            made = published_tensors(model.backbone.blocks[i].mixer.filter, letter)
+            made = published_tensors(model.backbone.layers[i].mixer, letter)
             assert old
             state |= {prefix + name: tensor for name, tensor in made.items()}
     with torch.device("meta"):
@@ -49,9 +51,9 @@ def published_form(
 
 
 @torch.no_grad()
-def published_tensors(filter: nn.Module, letter: str) -> dict[str, Tensor]:
-    """The tensors of a filter in the published form."""
-    f: Any = filter
+def published_tensors(mixer: Any, letter: str) -> dict[str, Tensor]:
+    """The tensors of a mixer's filter in the published form."""
+    f = mixer.filter
     if letter == "R":
         decay, angle = f.exponents().unbind(-1)  # log |lam| and the angle
         poles = torch.stack([decay.exp() * angle.cos(), decay.exp() * angle.sin()], -1)

@@ -1,7 +1,7 @@
 """PyTorch files, read without running what they contain, and read and written one tensor at a time.
 
-The pickle in such a file says where each tensor's bytes are. It is read with tensors that have no memory (`FakeTensorMode`), which
-tell their place; the bytes follow when a tensor is asked for. A file may be cut into several, as the largest release is.
+The pickle in such a file says where each tensor's bytes are. It is read with tensors that have no memory (`FakeTensorMode`),
+which tell their place; the bytes follow when a tensor is asked for. A file may be cut into several, as the largest release is.
 """
 
 import io
@@ -76,7 +76,7 @@ class Joined(io.RawIOBase):
 
 
 def joined_parts(path: Path) -> list[Path]:
-    """The files of a PyTorch file: itself, or x.pt.part0, x.pt.part1, ... of one that was cut (evo2/models.py: load_evo2_model)."""
+    """The files of a PyTorch file: itself, or x.pt.part0, x.pt.part1, ... (evo2/models.py: load_evo2_model)."""
     whole = path.with_name(re.sub(r"\.part\d+$", "", path.name))
     if whole.is_file():
         return [whole]
@@ -160,8 +160,7 @@ def _skeleton(path: Path, paths: list[Path]) -> Any:
 def _stored(paths: list[Path], path: Path, fake: Tensor) -> Stored:
     """Where a tensor's numbers are: the stretch of a storage from its first to its last."""
     shape, stride, dtype = tuple(fake.shape), fake.stride(), fake.dtype
-    begin = fake.untyped_storage()._checkpoint_offset if fake.numel() else 0  # type: ignore[attr-defined]
-    begin += fake.storage_offset() * dtype.itemsize
+    begin = (fake.untyped_storage()._checkpoint_offset or 0) + int(fake.storage_offset()) * dtype.itemsize
     span = 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) if fake.numel() else 0
 
     def load() -> Tensor:
@@ -182,7 +181,11 @@ def _bytes(content: bytes) -> Stored:
 
 
 def write_pickle(
-    tensors: Mapping[str, Stored], path: Path, key: str | None = None, same: Mapping[str, str] = {}, kinds: Mapping[str, str] = {}
+    tensors: Mapping[str, Stored],
+    path: Path,
+    key: str | None = None,
+    same: Mapping[str, str] = {},
+    kinds: Mapping[str, str] = {},
 ) -> None:
     """A pickle of a plain dictionary of tensors (under `key`, where one is given), a tensor at a time.
 

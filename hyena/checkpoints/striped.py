@@ -1,5 +1,5 @@
-"""StripedHyena's and vortex's tensors <-> ours, as one list of pairs: read by the importer, written by the exporter, and compared
-one at a time, so that no step holds a model twice.
+"""stripedhyena's and vortex's tensors <-> ours, as one list of pairs, read by the importer and written by the exporter, one
+at a time, so that no step holds a model twice.
 
 What differs is undone in `fixups.py`; the layout is the options' (`column_split_hyena`, `interleave`, `column_split`).
 """
@@ -87,7 +87,9 @@ def _gated(format: str, config: ModelConfig, letter: str, options: Mapping[str, 
     short, published_short = fixups.short_taps, fixups.published_short_taps
     found = [Pair("mixer.skip", "filter.D")] if mixer.skip else []
     found.append(
-        Pair("mixer.short_conv.taps", "filter.short_filter_weight", lambda t: undo(short(t)), lambda t: published_short(redo(t)))
+        Pair(
+            "mixer.short_conv.taps", "filter.short_filter_weight", lambda t: undo(short(t)), lambda t: published_short(redo(t))
+        )
     )
     if mixer.short_bias:
         found.append(Pair("mixer.short_conv.bias", "filter.short_filter_bias", undo, redo))
@@ -128,15 +130,7 @@ def values(
         except HyenaError as error:
             raise HyenaError(f"{tensors.source}: {pair.theirs} {error}") from None
         if pair.theirs == "embedding_layer.weight" and tied:
-            _check_unembed(tensors, tensor)
+            fixups.tied_unembed(tensors, tensor)
         yield pair.ours, found
     tensors.ignore(*fixups.kept_keys(tensors.open))
     tensors.close()
-
-
-def _check_unembed(tensors: Account[Tensor], embedding: Tensor) -> None:
-    """The head of a tied model, where the file has it."""
-    try:
-        fixups.tied_unembed(tensors.take("unembed.weight") if "unembed.weight" in tensors else None, embedding)
-    except HyenaError as error:
-        raise HyenaError(f"{tensors.source}: unembed.weight {error}") from None

@@ -142,6 +142,14 @@ def _pattern(o: Account[Any], keys: dict[str, str]) -> str:
         raise HyenaError(f"{o.source}: {error}") from None
 
 
+def _short_taps(o: Account[Any]) -> int:
+    """short_filter_length, of which the published code needs one."""
+    taps = o.whole("short_filter_length")
+    if taps < 1:
+        raise HyenaError(f"{o.source}: short_filter_length is {taps}: at least 1 is needed")
+    return taps
+
+
 def _indices(config: ModelConfig, letter: str) -> list[int]:
     """The layers of a letter."""
     return [i for i, other in enumerate(config.layers) if other == letter]
@@ -154,7 +162,7 @@ def striped_config(config: dict[str, Any]) -> ModelConfig:
     o.ignore("column_split", "column_split_hyena")  # the one is never read, the other is of the tensors (`striped.py`)
     fields = _shared(o, width, heads)
     R = GatedConvConfig(
-        short_taps=o.whole("short_filter_length"),
+        short_taps=_short_taps(o),
         short_bias=o.take("short_filter_bias"),
         skip=True,
         in_bias=True,
@@ -196,12 +204,12 @@ def vortex_config(config: dict[str, Any]) -> ModelConfig:
     fields = _shared(o, width, heads)
     A = _attention(o, width, heads, 1000000.0)
     common = {
-        "short_taps": o.whole("short_filter_length"),
+        "short_taps": _short_taps(o),
         "short_bias": o.take("short_filter_bias"),
         "in_bias": A.qkv_bias,  # one option for attention and the other mixers
         "out_bias": o.take("hyena_out_proj_bias"),
     }
-    explicit = {}
+    explicit: dict[str, Any] = {}
     for letter, name in (("S", "hcs"), ("M", "hcm")):
         taps = o.whole(f"{name}_filter_length")
         filter = ExplicitFilterConfig(taps=taps, groups=o.whole(f"{name}_filter_groups"))
@@ -210,6 +218,7 @@ def vortex_config(config: dict[str, Any]) -> ModelConfig:
     ours = ModelConfig(
         pattern=_pattern(o, {letter: f"{name}_layer_idxs" for letter, name in _CASCADE.items()}),
         activation=_activation(o, "gelu"),
+        out_init="wang",  # as Evo 2 was trained; no option says so
         later_activation=fixups.later_activation(o.take("evo2_style_activations", False)),
         mixers=Mixers(L=L, A=A, **explicit),
         **fields,
@@ -224,7 +233,7 @@ _CASCADE = {"A": "attn", "L": "hcl", "M": "hcm", "S": "hcs"}
 def vortex_options(config: ModelConfig) -> dict[str, Any]:
     """The inverse of `vortex_config`; rows are written interleaved and per head, as the releases have them."""
     S, M, L = config.mixers.S, config.mixers.M, config.mixers.L
-    first = next((config.mixer(letter) for letter in config.layers if letter in "SML"), L)
+    first: Any = next((config.mixer(letter) for letter in config.layers if letter in "SML"), L)
     explicit: dict[str, Any] = {}
     for name, mixer in (("hcs", S), ("hcm", M)):
         groups = config.width if mixer.filter.groups is None else mixer.filter.groups

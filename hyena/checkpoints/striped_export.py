@@ -1,4 +1,4 @@
-"""A model as the tensors of a stripedhyena or vortex file: as it was published, where it came from there, else as the code saves it."""
+"""A model as the tensors of a stripedhyena or vortex file: as it was published, or as the published code saves it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def layout(format: str, model: LanguageModel, options: Mapping[str, Any]) -> Lay
     source = model.published
     published = source if source is not None and source.format == format else Published(format, {})
     keys = list(published.keys) or list(pairs)
-    tied = "stripedhyena" == format and model.config.tied  # whose state dict holds the tied head a second time
+    tied = format == "stripedhyena" and model.config.tied  # whose state dict holds the tied head a second time
     if not published.keys and tied:
         keys.insert(1, "unembed.weight")
     prefix = "backbone." if any(key.startswith("backbone.") for key in keys) else ""

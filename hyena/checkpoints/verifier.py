@@ -1,4 +1,4 @@
-"""`verify`: whether the model in a directory is whole and computes what it computed when it was written, or what a reference has."""
+"""`verify`: whether a model is whole and computes what it computed when it was written, or what a reference has."""
 
 import warnings
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from hyena.models import store
 from hyena.models.tensorfile import Tensors, open_safetensors
 
 CLOSE = {"float32": 1e-4, "half": 0.05}
-"""How far logits may be off, relative to the largest: another machine adds in another order; half precision has 8 or 11 bits."""
+"""How far logits may be off, relative to the largest: other machines add in another order, half precision has 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def verify(
 ) -> Verdict:
     """Check files, keys, shapes, precisions and numbers of a model, and its logits of a known input.
 
-    against: a safetensors file with `input_ids` (B, L) and `logits` (B, L, V), recorded from a reference; none given: those that a
-    conversion recorded beside the model. format, config, strict_precision: as `load` takes them. Nothing is raised for a model
-    that is not whole: the verdict says it.
+    against: a safetensors file with `input_ids` (B, L) and `logits` (B, L, V), recorded from a reference; none given: those
+    that a conversion recorded beside the model. format, config, strict_precision: as `load` takes them. Nothing is raised for a
+    model that is not whole: the verdict says it.
     """
     verdict = Verdict(str(path))
     directory = store.resolve(Path(path)) if format in (None, store.FORMAT) else Path(path)
@@ -145,7 +145,11 @@ def _difference(model: Model, reference: Tensors, file: Path) -> tuple[float, fl
         raise HyenaError(f"{file}: logits have shape {tuple(wanted.shape)}, the model's are {tuple(found.shape)}")
     half = min(found.dtype.itemsize, wanted.dtype.itemsize) < 4
     largest = float(wanted.abs().max())
-    return float((found.double() - wanted.double()).abs().max()), largest, CLOSE["half" if half else "float32"] * max(largest, 1)
+    return (
+        float((found.double() - wanted.double()).abs().max()),
+        largest,
+        CLOSE["half" if half else "float32"] * max(largest, 1),
+    )
 
 
 def _fits(model: Model, ids: Tensor, file: Path) -> None:
@@ -153,4 +157,6 @@ def _fits(model: Model, ids: Tensor, file: Path) -> None:
     if ids.dtype not in (torch.int64, torch.int32) or ids.ndim != 2 or not ids.numel():
         raise HyenaError(f"{file}: input_ids is {ids.dtype} {tuple(ids.shape)}: whole numbers (B, L) are needed")
     if int(ids.min()) < 0 or int(ids.max()) >= model.config.rows:
-        raise HyenaError(f"{file}: input_ids reach from {int(ids.min())} to {int(ids.max())}, the model has {model.config.rows}")
+        raise HyenaError(
+            f"{file}: input_ids reach from {int(ids.min())} to {int(ids.max())}, the model has {model.config.rows}"
+        )

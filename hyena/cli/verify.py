@@ -1,4 +1,4 @@
-"""`hyena verify DIR [--against FILE] [--from FORMAT] [--config FILE] [--strict-precision]`: is the model whole, and the same?"""
+"""`hyena verify DIR [--against FILE] [--from FORMAT] [--config FILE]`: is the model whole, and is it the same?"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""`Published`: what a published checkpoint holds beside the weights of ours, kept word for word so that it can be written again.
+"""`Published`: what a published checkpoint holds beside our weights, kept word for word so that it can be written again.
 
-Our configuration and weights are the model; nothing here changes what it computes. Precision records, unused copies and frequencies
-in half precision are what another program, or the same one, expects to find when the model goes back to its format.
+Our configuration and weights are the model; nothing here changes what it computes. Scales of fp8, precisions, half-precise
+frequencies and the order of keys are what the published code finds again when the model goes back to its format.
 """
 
 import json
@@ -69,8 +69,6 @@ def read(directory: Path, save_id: str | None) -> Published | None:
         if found != save_id:
             raise HyenaError(f"{directory / name} and the weights come from two different saves: convert the model again")
     try:
-        return Published(
-            facts["format"], facts["config"], tuple(facts["keys"]), facts["dtypes"], facts["kinds"], dict(tensors)
-        )
+        return Published(facts["format"], facts["config"], tuple(facts["keys"]), facts["dtypes"], facts["kinds"], dict(tensors))
     except KeyError as error:
         raise HyenaError(f"{file} lacks the key {error}: convert the model again") from None

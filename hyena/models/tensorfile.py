@@ -1,7 +1,7 @@
 """Safetensors files, one tensor at a time: a model of any size is read and written in the memory of its largest tensor.
 
-The package `safetensors` checks a file's header; the bytes are read and written here. Its reader maps the file, whose pages stay in
-memory beside their copies, and its writer holds every tensor twice.
+The package `safetensors` checks a file's header; the bytes are read and written here. Its reader maps the file, and the pages
+stay in memory beside their copies; its writer holds every tensor twice.
 """
 
 import json
@@ -107,7 +107,7 @@ def _stored(path: Path, base: int, entry: dict) -> Stored:
     def load() -> Tensor:
         try:
             with path.open("rb", buffering=0) as file:
-                return fill(file, offset, torch.empty(shape, dtype=dtype))  # type: ignore[arg-type]
+                return fill(file, offset, torch.empty(shape, dtype=dtype))
         except (OSError, EOFError) as error:
             raise HyenaError(f"{path} cannot be read ({error}): copy or download it again") from None
 
@@ -115,7 +115,7 @@ def _stored(path: Path, base: int, entry: dict) -> Stored:
 
 
 def write_safetensors(tensors: Iterable[tuple[str, Stored]], path: Path, metadata: Mapping[str, str]) -> None:
-    """A safetensors file, a tensor at a time. Large numbers come first, so that each is aligned, as the format's own writer does.
+    """A safetensors file, a tensor at a time. Wide types come first, so that each is aligned, as the format's own writer does.
 
     `OSError` where the disk is full.
     """
