@@ -102,7 +102,7 @@ def resolved(model: Model) -> ModelConfig:
     H = replace(mixers.H, filter=replace(mixers.H.filter, init_std=None))
     modal = type(mixers.R.filter)
     R = replace(mixers.R, filter=replace(mixers.R.filter, r_min=modal.r_min, r_max=modal.r_max))
-    S, M, D = (_grouped(mixer, config.width) for mixer in (mixers.S, mixers.M, mixers.D))
+    S, M, D = (_grouped(config, letter) for letter in "SMD")
     return config.replace(
         init_std=config.initial_std,
         pattern=config.layers,
@@ -114,9 +114,12 @@ def resolved(model: Model) -> ModelConfig:
     )
 
 
-def _grouped(mixer: ExplicitConvConfig, width: int) -> ExplicitConvConfig:
-    """With the number of its filters as a number."""
-    return mixer if mixer.filter.groups is not None else replace(mixer, filter=replace(mixer.filter, groups=width))
+def _grouped(config: ModelConfig, letter: str) -> ExplicitConvConfig:
+    """A letter's configuration with the number of its filters as a number, where the pattern uses it."""
+    mixer: ExplicitConvConfig = getattr(config.mixers, letter)
+    if letter not in config.layers or mixer.filter.groups is not None:
+        return mixer
+    return replace(mixer, filter=replace(mixer.filter, groups=config.width))
 
 
 def express(model: Model, name: str, drop: Collection[str]) -> tuple[dict[str, Any], ModelConfig]:

@@ -129,8 +129,8 @@ def tied_unembed(tensors: Account[Tensor], embedding: Tensor) -> None:
 def kept_keys(keys: Iterable[str]) -> list[str]:
     """Keys that a model does not compute with and that are kept word for word.
 
-    `_extra_state`: what Transformer Engine remembers of its fp8 scales; `mixer.mixer.filter.t`: a time grid that savanna saves and
-    vortex makes anew. Both are in the Evo 2 releases (vortex prints them as extra keys).
+    `_extra_state`: what Transformer Engine remembers of its fp8 scales; `mixer.mixer.filter.t`: a time grid that savanna saves
+    and vortex makes anew. Both are in the Evo 2 releases (vortex prints them as extra keys).
     """
     return [key for key in keys if key.endswith(("._extra_state", ".mixer.mixer.filter.t")) and key.startswith("blocks.")]
 

@@ -93,7 +93,7 @@ def _shared_options(config: ModelConfig, A: AttentionConfig) -> dict[str, Any]:
         "max_batch_size": 1,
         "hyena_filter_groups": 1,
         "final_norm": True,
-        "mlp_activation": config.activation,
+        "mlp_activation": config.activation if config.activation in _ACTIVATIONS else "silu",
         "mlp_init_method": "torch.nn.init.zeros_",
         "mlp_output_init_method": "torch.nn.init.zeros_",
         "log_intermediate_values": False,
@@ -185,7 +185,7 @@ def striped_options(config: ModelConfig) -> dict[str, Any]:
     return _shared_options(config, config.mixers.A) | {
         "attn_layer_idxs": _indices(config, "A"),
         "hyena_layer_idxs": _indices(config, "R"),
-        "short_filter_length": R.short_taps,
+        "short_filter_length": max(R.short_taps, 1),
         "short_filter_bias": R.short_bias,
         "state_size": R.filter.order,
         "column_split_hyena": False,
@@ -244,13 +244,13 @@ def vortex_options(config: ModelConfig) -> dict[str, Any]:
         | {f"{name}_layer_idxs": _indices(config, letter) for letter, name in _CASCADE.items()}
         | {
             "hcl_filter_groups": config.width,
-            "short_filter_length": first.short_taps,
+            "short_filter_length": max(first.short_taps, 1),
             "short_filter_bias": first.short_bias,
             "hyena_out_proj_bias": first.out_bias,
             "qkv_proj_bias": config.mixers.A.qkv_bias if "A" in config.layers else first.in_bias,
             "state_size": L.filter.order,
             "column_split_hyena": False,
-            "column_split": True,
+            "column_split": config.mixers.A.kv_heads is None,  # which the published code has not for grouped heads
             "interleave": True,
             "hyena_flip_x1x2": False,
             "evo2_style_activations": config.later_activation == "identity",
