@@ -1,4 +1,4 @@
-"""Convert a checkpoint of 1 GB into ours and back in processes of their own, and write reports/convert.{json,md}: memory and time.
+"""Convert a checkpoint of 1 GB into ours and back, each in a process of its own, and write reports/convert.{json,md}.
 
 python benchmarks/convert.py [--megabytes 1000]
 """
@@ -106,7 +106,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
     facts = machine.facts("python benchmarks/convert.py")
     (arguments.out / "convert.json").write_text(json.dumps(facts | {"conversions": rows}, indent=1) + "\n")
-    lines = [f"| {r['conversion']} | {r['megabytes']:.0f} | {r['peak_megabytes']:.0f} | {r['seconds']:.1f} |\n" for r in rows]
+    columns = ("megabytes", "peak_megabytes", "seconds")
+    lines = [f"| {row['conversion']} | {' | '.join(f'{row[name]:.0f}' for name in columns)} |\n" for row in rows]
     (arguments.out / "convert.md").write_text(
         f"# Memory of conversions\n\n{machine.sentence(facts)}\n\n"
         "Greatest resident memory (`ru_maxrss`) of a process that converts a checkpoint of random weights in float32, beyond what\n"

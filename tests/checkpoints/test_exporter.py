@@ -316,8 +316,8 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(exporter, "_verify", interrupted)
+    config = {"stripedhyena": STRIPED, "vortex": VORTEX}.get(to, dna(tokenizer=None, vocab_size=10))
     with pytest.raises(KeyboardInterrupt):
-        config = {"stripedhyena": STRIPED, "vortex": VORTEX}.get(to, dna(tokenizer=None, vocab_size=10))
         export(LanguageModel(config), tmp_path / "a" / "model", to)
     assert list(tmp_path.iterdir()) == []
 
