@@ -35,8 +35,9 @@ class Joined(io.RawIOBase):
 
     def __init__(self, paths: list[Path]):
         """paths: in their order."""
-        self.paths, self.sizes, self.position = paths, [path.stat().st_size for path in paths], 0
-        self.files = [path.open("rb", buffering=0) for path in paths]
+        self.files: list[io.FileIO] = []  # first, because `close` is called even where a path cannot be opened
+        self.sizes, self.position = [path.stat().st_size for path in paths], 0
+        self.files += [path.open("rb", buffering=0) for path in paths]
 
     def readable(self) -> bool:
         """It is."""
@@ -70,7 +71,7 @@ class Joined(io.RawIOBase):
 
     def close(self) -> None:
         """Close all."""
-        for file in getattr(self, "files", []):
+        for file in self.files:
             file.close()
         super().close()
 
