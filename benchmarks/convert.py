@@ -110,8 +110,8 @@ def main() -> None:
     lines = [f"| {row['conversion']} | {' | '.join(f'{row[name]:.0f}' for name in columns)} |\n" for row in rows]
     (arguments.out / "convert.md").write_text(
         f"# Memory of conversions\n\n{machine.sentence(facts)}\n\n"
-        "Greatest resident memory (`ru_maxrss`) of a process that converts a checkpoint of random weights in float32, beyond what\n"
-        "its imports take. The model is in memory once; files are read, written and compared a tensor at a time.\n\n"
+        "Greatest resident memory (`ru_maxrss`) of a process that converts a checkpoint of random weights in float32, beyond\n"
+        "what its imports take. The model is in memory once; files are read, written and compared a tensor at a time.\n\n"
         "| conversion | file, MB | peak, MB | seconds |\n|---|---|---|---|\n" + "".join(lines)
     )
 
