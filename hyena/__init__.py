@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from hyena.checkpoints import load as load
     from hyena.configs import presets as presets
     from hyena.configs.data import DataConfig as DataConfig
+    from hyena.configs.filters import ExplicitFilterConfig as ExplicitFilterConfig
+    from hyena.configs.filters import ImplicitFilterConfig as ImplicitFilterConfig
+    from hyena.configs.filters import ModalFilterConfig as ModalFilterConfig
+    from hyena.configs.filters import RealModalFilterConfig as RealModalFilterConfig
     from hyena.configs.mixers import AttentionConfig as AttentionConfig
+    from hyena.configs.mixers import ExplicitConvConfig as ExplicitConvConfig
     from hyena.configs.mixers import GatedConvConfig as GatedConvConfig
     from hyena.configs.mixers import HyenaConfig as HyenaConfig
-    from hyena.configs.mixers import ImplicitFilterConfig as ImplicitFilterConfig
     from hyena.configs.mixers import Mixers as Mixers
-    from hyena.configs.mixers import ModalFilterConfig as ModalFilterConfig
+    from hyena.configs.mixers import RealModalConvConfig as RealModalConvConfig
     from hyena.configs.mixers import letters as letters
     from hyena.configs.model import ModelConfig as ModelConfig
     from hyena.configs.training import OptimizerConfig as OptimizerConfig
@@ -51,12 +55,16 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "ops": ("hyena.ops", None),
     "presets": ("hyena.configs.presets", None),
     "load": ("hyena.checkpoints", "load"),
+    "ExplicitFilterConfig": ("hyena.configs.filters", "ExplicitFilterConfig"),
+    "ImplicitFilterConfig": ("hyena.configs.filters", "ImplicitFilterConfig"),
+    "ModalFilterConfig": ("hyena.configs.filters", "ModalFilterConfig"),
+    "RealModalFilterConfig": ("hyena.configs.filters", "RealModalFilterConfig"),
     "AttentionConfig": ("hyena.configs.mixers", "AttentionConfig"),
+    "ExplicitConvConfig": ("hyena.configs.mixers", "ExplicitConvConfig"),
     "GatedConvConfig": ("hyena.configs.mixers", "GatedConvConfig"),
     "HyenaConfig": ("hyena.configs.mixers", "HyenaConfig"),
-    "ImplicitFilterConfig": ("hyena.configs.mixers", "ImplicitFilterConfig"),
     "Mixers": ("hyena.configs.mixers", "Mixers"),
-    "ModalFilterConfig": ("hyena.configs.mixers", "ModalFilterConfig"),
+    "RealModalConvConfig": ("hyena.configs.mixers", "RealModalConvConfig"),
     "letters": ("hyena.configs.mixers", "letters"),
     "ModelConfig": ("hyena.configs.model", "ModelConfig"),
     "DataConfig": ("hyena.configs.data", "DataConfig"),

@@ -69,6 +69,10 @@ GOLDEN_FILTER = {"rtol": 0.0, "atol": 1e-6}
 GOLDEN_LOGITS = {"rtol": 1e-4, "atol": 1e-4}
 """Logits (up to 13) and streams of whole models in float32: the references are off by 4e-5, independent ones by 5e-5."""
 
+GOLDEN_STRIPED = {"rtol": 1e-4, "atol": 2e-4}
+"""Logits (up to 18) and streams of StripedHyena and vortex in float32, in one piece and step by step: the references are off by
+4e-5 to 5e-5 from float64 and from themselves, ours by 5e-5 from theirs."""
+
 
 def golden_gradient(expected: Tensor) -> dict[str, float]:
     """Gradients were recorded in float32 alone: sums over some thousand terms, off by about 1e-6 of the largest one."""

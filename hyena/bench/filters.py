@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from hyena.errors import HyenaError
+from hyena.modules.explicit_filter import ExplicitFilter
 from hyena.modules.filters import ImplicitFilter
-from hyena.modules.modal_filter import ModalFilter
+from hyena.modules.modal_stream import ModalStream
 
 REACH = 0.99
 """Share of a filter's energy within its reach. Fed with white noise, a filter gives an output whose variance is its energy
@@ -129,7 +130,7 @@ class Measure:
 
 
 def measure(
-    filter: ImplicitFilter | ModalFilter,
+    filter: ImplicitFilter | ModalStream | ExplicitFilter,
     scale: np.ndarray | None = None,
     report: Callable[[int, int], None] | None = None,
     taps: int | None = None,
@@ -139,9 +140,9 @@ def measure(
     taps: how many are read, all of the grid where not given; a modal filter has no grid and needs it.
     """
     if taps is None:
-        if isinstance(filter, ModalFilter):
+        if isinstance(filter, ModalStream):
             raise HyenaError("a modal filter has no end: say how many taps to read (taps=)")
-        taps = filter.max_length
+        taps = filter.config.taps if isinstance(filter, ExplicitFilter) else filter.max_length
     K, G = taps, filter.groups
     edges = _edges(K, max(256, min(_BINS, _CELLS // G)))
     energy, sums = np.zeros((2, G, len(edges) - 1))

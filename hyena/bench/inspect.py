@@ -173,10 +173,11 @@ def _layer(index: int, letter: str, block: Block, flow: Norms, taps: int) -> Lay
     if not isinstance(mixer, Hyena | GatedConv):
         return Layer(index, letter, LETTERS[letter], flow, None, None, None, None)
     scaled, filter = mixer.order_scale if isinstance(mixer, Hyena) else None, mixer.filter
-    found = measure(filter, None if scaled is None else _array(scaled).repeat(mixer.width), taps=taps)
+    found = measure(filter, None if scaled is None else _array(scaled).repeat(mixer.width), taps=filter.used(taps))
     skip = None if mixer.skip is None else Spread.of(np.abs(_array(mixer.skip)))
     filters = _filters(found, _array(filter.frequency) if isinstance(filter, ImplicitFilter) else np.empty(0))
-    return Layer(index, letter, LETTERS[letter], flow, filters, _short(_array(mixer.short_conv.taps)), skip, found)
+    short = None if mixer.short_conv is None else _short(_array(mixer.short_conv.taps))
+    return Layer(index, letter, LETTERS[letter], flow, filters, short, skip, found)
 
 
 def _filters(m: Measure, frequency: np.ndarray) -> Filters:

@@ -1,6 +1,6 @@
 """`Account`: every key of a published file or configuration is used exactly once, or an error names it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from hyena.configs.files import nearest
@@ -10,6 +10,36 @@ T = TypeVar("T")
 _REQUIRED: Any = object()
 
 
+class _Renamed(Mapping[str, T]):
+    """A mapping under other keys."""
+
+    def __init__(self, items: Mapping[str, T], keys: Mapping[str, str]):
+        """keys: new -> old."""
+        self.items_, self.keys_ = items, keys
+
+    def __getitem__(self, key: str) -> T:
+        """Of the old key."""
+        return self.items_[self.keys_[key]]
+
+    def __iter__(self) -> Iterator[str]:
+        """The new keys."""
+        return iter(self.keys_)
+
+    def __len__(self) -> int:
+        """As many."""
+        return len(self.keys_)
+
+
+def renamed(items: Mapping[str, T], name: Callable[[str], str], source: str) -> Mapping[str, T]:
+    """The same items under other keys, none read; two that become one are an error."""
+    keys: dict[str, str] = {}
+    for key in items:
+        if name(key) in keys:
+            raise HyenaError(f"{source}: {key} stands for {name(key)}, which is there already")
+        keys[name(key)] = key
+    return _Renamed(items, keys)
+
+
 class Account(Generic[T]):
     """Keys to take. `close` raises for what nobody took, so nothing of a checkpoint or an option is silently ignored."""
 
@@ -17,8 +47,8 @@ class Account(Generic[T]):
         """source: what the messages call it."""
         if not isinstance(items, Mapping):
             raise HyenaError(f"{source} is {items!r}: a table of keys is needed")
-        self.items, self.source = dict(items), source
-        self.open = dict.fromkeys(self.items)
+        self.items, self.source = items, source  # not copied: a checkpoint's tensors are read when they are taken
+        self.open = dict.fromkeys(items)
 
     def __contains__(self, key: str) -> bool:
         """Whether the key is there and not taken yet."""
@@ -62,7 +92,7 @@ class Account(Generic[T]):
     def ignore(self, *keys: str) -> None:
         """Take keys that change nothing here; the caller's comment says why."""
         for key in keys:
-            self.get(key)
+            self.open.pop(key, None)
 
     def close(self) -> None:
         """Raise `HyenaError` naming the keys that nobody took."""

@@ -17,7 +17,9 @@ from torch import Tensor
 from hyena.checkpoints import hyenadna, safari
 from hyena.checkpoints.account import Account
 from hyena.checkpoints.safari_config import model_config, model_options
+from hyena.checkpoints.striped_config import striped_config, striped_options, vortex_config, vortex_options
 from hyena.configs.files import nearest
+from hyena.configs.mixers import ExplicitConvConfig
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel
@@ -35,19 +37,21 @@ class Format:
     """Configuration and head -> the published configuration."""
     config: Callable[[dict[str, Any]], ModelConfig]
     """The published configuration -> ours."""
-    tensors: Callable[[Account[Tensor], ModelConfig], dict[str, Tensor]]
-    """Our tensors -> the published ones."""
+    tensors: Callable[[Account[Tensor], ModelConfig], dict[str, Tensor]] | None
+    """Our tensors -> the published ones; none: `striped.pairs` does it, one at a time."""
     head: Head | None
     """What its classifier is; none: it has none."""
     file: str
     """The weights' file name."""
+    letters: str
+    """The letters of a pattern that it has."""
     key: str | None = None
     """The key of the state dict in a pickle; none: the pickle is the state dict."""
 
 
 PUBLISHED = {
     "safari": Format(
-        lambda config, head: model_options(config), model_config, safari.published_language_model, None, "model.ckpt"
+        lambda config, head: model_options(config), model_config, safari.published_language_model, None, "model.ckpt", "HA"
     ),
     "hyenadna": Format(
         hyenadna.original_options,
@@ -55,11 +59,14 @@ PUBLISHED = {
         hyenadna.published_original,
         hyenadna.ORIGINAL_HEAD,
         "weights.ckpt",
+        "HA",
         "state_dict",
     ),
     "hyenadna-hf": Format(
-        hyenadna.port_options, hyenadna.port_config, hyenadna.published_port, hyenadna.PORT_HEAD, "model.safetensors"
+        hyenadna.port_options, hyenadna.port_config, hyenadna.published_port, hyenadna.PORT_HEAD, "model.safetensors", "H"
     ),
+    "stripedhyena": Format(lambda config, head: striped_options(config), striped_config, None, None, "model.safetensors", "RA"),
+    "vortex": Format(lambda config, head: vortex_options(config), vortex_config, None, None, "model.pt", "SMLA"),
 }
 
 LOOSE = {
@@ -68,6 +75,7 @@ LOOSE = {
     "dropout": "evaluation is the same",
     "embed_dropout": "evaluation is the same",
     "init_std": "the weights are drawn already",
+    "out_init": "the weights are drawn already",
     "float32_residual": "float32 is the same",
     "mixers.H.dropout": "evaluation is the same",
     "mixers.A.dropout": "evaluation is the same",
@@ -81,7 +89,7 @@ LOOSE = {
 
 
 def resolved(model: Model) -> ModelConfig:
-    """The model's configuration with one spelling for each function: derived sizes as numbers."""
+    """The model's configuration with one spelling for each function: derived sizes as numbers, ranges of draws left out."""
     config, A = model.config, model.config.mixers.A
     for block in model.backbone.layers:
         if isinstance(block.mixer, Attention) and block.mixer.window is None:
@@ -90,15 +98,28 @@ def resolved(model: Model) -> ModelConfig:
             grouped = None if mixer.kv_heads == mixer.heads else mixer.kv_heads
             A = replace(A, heads=mixer.heads, kv_heads=grouped, rotary_width=turned)
             A = A if turned else replace(A, rotary_base=type(A).rotary_base)
-    H = replace(config.mixers.H, filter=replace(config.mixers.H.filter, init_std=None))  # the weights are drawn already
+    mixers = config.mixers
+    H = replace(mixers.H, filter=replace(mixers.H.filter, init_std=None))
+    modal = type(mixers.R.filter)
+    R = replace(mixers.R, filter=replace(mixers.R.filter, r_min=modal.r_min, r_max=modal.r_max))
+    S, M, D = (_grouped(config, letter) for letter in "SMD")
     return config.replace(
         init_std=config.initial_std,
         pattern=config.layers,
-        mlp_width=None if config.hidden == 4 * config.width else config.hidden,
+        mlp_width=None if config.hidden == 4 * config.width and config.mlp == "plain" else config.hidden,
+        later_activation=None if config.later_activation == config.activation else config.later_activation,
         tokenizer=None if (config.tokenizer, config.vocab_size) == ("bytes", 256) else config.tokenizer,
         beyond=config.beyond if "H" in config.layers else "error",
-        mixers=replace(config.mixers, H=H, A=A),
+        mixers=replace(mixers, H=H, A=A, R=R, S=S, M=M, D=D),
     )
+
+
+def _grouped(config: ModelConfig, letter: str) -> ExplicitConvConfig:
+    """A letter's configuration with the number of its filters as a number, where the pattern uses it."""
+    mixer: ExplicitConvConfig = getattr(config.mixers, letter)
+    if letter not in config.layers or mixer.filter.groups is not None:
+        return mixer
+    return replace(mixer, filter=replace(mixer.filter, groups=config.width))
 
 
 def express(model: Model, name: str, drop: Collection[str]) -> tuple[dict[str, Any], ModelConfig]:
@@ -110,16 +131,41 @@ def express(model: Model, name: str, drop: Collection[str]) -> tuple[dict[str, A
     for option in drop:
         if option not in LOOSE:
             raise HyenaError(f"{option!r} cannot be dropped{nearest(option, LOOSE)}: only {', '.join(LOOSE)} can")
-    config, format = resolved(model), PUBLISHED[name]
-    head = model.head_options() if isinstance(model, Classifier) else None
-    options = format.options(config, head)
-    again = format.config(options)
-    for option, value, theirs in _differences(config, head, again, format):
+    if (found := _as_published(model, name)) is not None:
+        return found
+    options, again, differences = _written(model, name)
+    for option, value, theirs in differences:
         if option not in drop:
             raise HyenaError(
                 f"{name} cannot express {option} = {value!r} (there it would be {theirs!r}): {_cure(model, option, theirs)}"
             )
     return options, again
+
+
+def _as_published(model: Model, name: str) -> tuple[dict[str, Any], ModelConfig] | None:
+    """The configuration that the model was published with, where that is still what it is."""
+    source = model.published
+    if source is None or source.format != name:
+        return None
+    again = PUBLISHED[name].config(source.config)
+    known = {"tokenizer"} if source.config.get("vocab_file") else set()
+    found = _differences(resolved(model), None, again, PUBLISHED[name])
+    return (source.config, again) if all(option in known for option, *_ in found) else None
+
+
+def _written(model: Model, name: str) -> tuple[dict[str, Any], ModelConfig, list[tuple[str, Any, Any]]]:
+    """A model's options in a format, ours as the format gives them back, and where the two differ."""
+    config, format = resolved(model), PUBLISHED[name]
+    head = model.head_options() if isinstance(model, Classifier) else None
+    theirs = "".join(letter if letter in format.letters else "?" for letter in config.layers)
+    if theirs != config.layers:
+        return {}, config, [("pattern", config.layers, theirs)]
+    options = format.options(config, head)
+    try:
+        again = format.config(options)
+    except HyenaError as error:
+        raise HyenaError(f"{name} cannot express the model: {error}") from None
+    return options, again, _differences(config, head, again, format)
 
 
 def _differences(config: ModelConfig, head: Head | None, again: ModelConfig, format: Format) -> list[tuple[str, Any, Any]]:
@@ -152,7 +198,7 @@ def _cure(model: Model, option: str, theirs: Any) -> str:
 
 def _can(model: Model, name: str) -> bool:
     """Whether a format has a word for all that is part of the model's function."""
-    config, format = resolved(model), PUBLISHED[name]
-    head = model.head_options() if isinstance(model, Classifier) else None
-    found = _differences(config, head, format.config(format.options(config, head)), format)
-    return all(option in LOOSE for option, *_ in found)
+    try:
+        return all(option in LOOSE for option, *_ in _written(model, name)[2])
+    except HyenaError:
+        return False

@@ -3,104 +3,106 @@ them, in a directory that appears whole or not at all.
 """
 
 import os
-import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from hyena.checkpoints.flat_yaml import read_yaml
+from hyena.checkpoints.pickles import joined_parts, open_pickle, write_pickle
 from hyena.configs.files import read_json
 from hyena.errors import HyenaError
 from hyena.models import store
-from hyena.models.store import read_safetensors, write_safetensors
+from hyena.models.tensorfile import Stored, Tensors, of, open_safetensors, write_safetensors
 
-_NAMES = ("model.safetensors", "weights.ckpt", "pytorch_model.bin", "model.ckpt")
+_NAMES = ("model.safetensors", "weights.ckpt", "pytorch_model.bin", "model.ckpt", "model.pt")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def weights_file(path: Path) -> Path:
-    """The weights at a path: the file itself, or the one published file name that the directory holds."""
+    """The weights at a path: the file itself, or the one file, index of shards or cut file that the directory holds."""
     if not path.exists():
+        parts = joined_parts(path)
+        if parts[0].is_file():
+            return parts[0]
         raise HyenaError(f"{path} does not exist: give a checkpoint's file or directory")
     if path.is_file():
         return path
-    found = [path / name for name in _NAMES if (path / name).is_file()]
+    found = [path / name for name in _NAMES + _INDEXES if (path / name).is_file()]
+    found = found or sorted(path.glob("*.pt")) or sorted(path.glob("*.part0"))
     if len(found) != 1:
-        what = f"holds {', '.join(f.name for f in found)}" if found else f"holds none of {', '.join(_NAMES)}"
+        what = f"holds {', '.join(f.name for f in found)}" if found else f"holds none of {', '.join(_NAMES + _INDEXES)}, *.pt"
         raise HyenaError(f"{path} {what}: name the file to load")
     return found[0]
 
 
 def published_config(path: Path, config: dict[str, Any] | str | Path | None) -> dict[str, Any]:
-    """The published configuration: as given, from the file given, or from config.json beside the weights."""
+    """The published configuration: as given, from the file given (JSON or flat YAML), or the one beside the weights."""
     if isinstance(config, dict):
         return config
     if config is not None:
-        return read_json(config)
-    beside = (path if path.is_dir() else path.parent) / "config.json"
-    if not beside.is_file():
-        raise HyenaError(f"no configuration for {path}: there is no {beside}; pass config= with the published one")
-    return read_json(beside)
+        return read_yaml(Path(config)) if Path(config).suffix in (".yml", ".yaml") else read_json(config)
+    folder = path if path.is_dir() else path.parent
+    beside = folder / "config.json"
+    if beside.is_file():
+        return read_json(beside)
+    others = sorted([*folder.glob("*.yml"), *folder.glob("*.yaml")]) if folder.is_dir() else []
+    if len(others) == 1:
+        return read_yaml(others[0])
+    raise HyenaError(f"no configuration for {path}: there is no {beside}; pass config= with the published one")
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a .safetensors file or a PyTorch pickle; of a Lightning checkpoint its `state_dict`."""
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)[0]
-    content = _read_pickle(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        raise HyenaError(f"{path} holds no state_dict: it is not a checkpoint of weights")
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise HyenaError(f"{path}: {name!r} is a {type(value).__name__}, not a tensor: it is not a checkpoint of weights")
-    return content
+def read_tensors(path: Path) -> Tensors:
+    """Name -> tensor of a .safetensors file, of the shards of an index, or of a PyTorch file, each read when asked for."""
+    if path.name.endswith(".index.json"):
+        return _shards(path)
+    return open_safetensors(path) if path.suffix == ".safetensors" else open_pickle(path)
 
 
-class _Inert:
-    """Stands in for a class that a pickle names and weights do not need; it takes any arguments and does nothing."""
-
-    def __new__(cls, *_: Any) -> "_Inert":
-        """Whatever the pickle passes."""
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any) -> None:
-        """Nothing."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Nothing."""
-
-
-def _read_pickle(path: Path) -> Any:
-    """A PyTorch file through the weights-only reader; foreign classes in it (hyper-parameters, callbacks) become inert."""
-    try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins: list[Any] = [(type("Inert", (_Inert,), {}), name) for name in foreign]
-        with torch.serialization.safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise HyenaError(f"{path} holds objects that cannot be read without running code: save its state_dict alone") from None
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise HyenaError(f"{path} is not a whole PyTorch file ({reason}): copy or download it again") from None
+def _shards(index: Path) -> Tensors:
+    """The tensors of several files. Index and files must name the same ones."""
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise HyenaError(f"{index} has no weight_map: it is no index of shards")
+    stored: dict[str, Stored] = {}
+    for name in sorted(set(where.values())):
+        for key, entry in read_tensors(index.parent / name).stored.items():
+            if where.get(key) != name:
+                raise HyenaError(f"{index.parent / name} holds {key}, which the index does not say: download both again")
+            stored[key] = entry
+    lost = next((key for key in where if key not in stored), None)
+    if lost is not None:
+        raise HyenaError(f"{index.parent / where[lost]} lacks {lost}, which the index names: download both again")
+    return Tensors({key: stored[key] for key in where})
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path, key: str | None = None) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, key: str | None = None) -> None:
     """Write a .safetensors file, or a pickle of a plain dictionary of tensors (under `key`, where one is given).
 
     One tensor under several names is stored once in a pickle, and once a name in safetensors.
     """
+    first: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        first.setdefault(id(tensor), name)
+    same = {name: first[id(tensor)] for name, tensor in tensors.items() if first[id(tensor)] != name}
+    write_stored({name: of(tensor) for name, tensor in tensors.items()}, path, key, same)
+
+
+def write_stored(
+    tensors: Mapping[str, Stored],
+    path: Path,
+    key: str | None = None,
+    same: Mapping[str, str] = {},
+    kinds: Mapping[str, str] = {},
+) -> None:
+    """`write_tensors` for tensors that are made when they are written (see `pickles.write_pickle`)."""
     if path.suffix == ".safetensors":
-        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        return write_safetensors(copies, path, {"format": "pt"})
-    # Copies, because a view would take the whole of what it is a view of into the file.
-    once = {id(tensor): tensor.detach().cpu().contiguous().clone() for tensor in tensors.values()}
-    content = {name: once[id(tensor)] for name, tensor in tensors.items()}
-    torch.save(content if key is None else {key: content}, path)
+        write_safetensors(tensors.items(), path, {"format": "pt"})
+    else:
+        write_pickle(tensors, path, key, same, kinds)
 
 
 def check_free(path: Path, overwrite: bool) -> None:

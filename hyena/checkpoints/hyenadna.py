@@ -5,6 +5,7 @@ The model is safari's of order 2 with 12 symbols in 16 rows. Two things differ: 
 configuration says so; and for order > 2 the two codes read the channels in different orders.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ _SWALLOWED = ("activation", "outer_mixing", "post_order_ffn", "normalized")
 Loaded = tuple[ModelConfig, dict[str, Any] | None, dict[str, Tensor]]
 
 
-def original(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
+def original(tensors: Mapping[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
     """weights.ckpt -> configuration, head options (None: a language model) and our tensors."""
     ours = original_config(config)
     account = Account(safari.plain_names(tensors, source), source)
@@ -52,7 +53,7 @@ def published_original(values: Account[Tensor], config: ModelConfig) -> dict[str
     return {f"model.{name}": tensor for name, tensor in theirs.items()}
 
 
-def transformers_port(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
+def transformers_port(tensors: Mapping[str, Tensor], config: dict[str, Any], source: str) -> Loaded:
     """model.safetensors of the -hf repositories: prefix 'hyena.', a head of its own, or `score` of the sequence classifier."""
     ours = port_config(config)
     account = Account(tensors, source)

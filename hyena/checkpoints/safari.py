@@ -5,13 +5,14 @@ of pairs is read by the importer and written by the exporter below it. Sources a
 """
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hyena.checkpoints.account import Account
+from hyena.checkpoints.account import Account, renamed
 from hyena.checkpoints.pairs import Pair, named, read, write
 from hyena.checkpoints.safari_config import model_config, operator_config
 from hyena.configs.mixers import AttentionConfig, HyenaConfig
@@ -200,18 +201,16 @@ def published_backbone(values: Account[Tensor], prefix: str, config: ModelConfig
     return theirs
 
 
-def plain_names(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+def plain_names(tensors: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
     """Lightning's 'model.' prefix and the '.layer' of gradient-checkpointed trainings (CheckpointedModule) taken away."""
-    plain: dict[str, Tensor] = {}
-    for key, tensor in tensors.items():
-        name = key.removeprefix("model.").replace(".mixer.layer.", ".mixer.").replace(".mlp.layer.", ".mlp.")
-        if name in plain:
-            raise HyenaError(f"{source}: {key} stands for {name}, which is there already")
-        plain[name] = tensor
-    return plain
+    return renamed(
+        tensors,
+        lambda key: key.removeprefix("model.").replace(".mixer.layer.", ".mixer.").replace(".mlp.layer.", ".mlp."),
+        source,
+    )
 
 
-def language_model(tensors: dict[str, Tensor], config: dict[str, Any], source: str) -> tuple[ModelConfig, dict[str, Tensor]]:
+def language_model(tensors: Mapping[str, Tensor], config: dict[str, Any], source: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """A safari checkpoint -> configuration and tensors of our LanguageModel."""
     ours = model_config(config)
     account = Account(plain_names(tensors, source), source)
@@ -227,7 +226,7 @@ def published_language_model(values: Account[Tensor], config: ModelConfig) -> di
     return theirs | repeated_embedding(theirs["backbone.embeddings.word_embeddings.weight"])
 
 
-def operator(tensors: dict[str, Tensor], config: dict[str, Any], layout: str, source: str) -> nn.Module:
+def operator(tensors: Mapping[str, Tensor], config: dict[str, Any], layout: str, source: str) -> nn.Module:
     """A bare HyenaOperator -> our mixer."""
     options: Account[Any] = Account(config, "the published configuration")
     width = options.whole("d_model")

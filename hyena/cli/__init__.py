@@ -19,6 +19,7 @@ COMMANDS = {
     "tensorboard": "a run's metrics as TensorBoard events: hyena tensorboard RUN",
     "info": "versions, devices, and which backend computes what and why",
     "convert": "a model from one format to another: hyena convert SRC DST --to FORMAT",
+    "verify": "is a model whole, and does it compute what it did: hyena verify DIR",
     "inspect": "seeing inside: filters, their reach, norms, what is unusual: hyena inspect DIR",
     "bench": "measurements: hyena bench markov --data FILE",
 }

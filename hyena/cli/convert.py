@@ -21,7 +21,7 @@ class Arguments:
     directory: Annotated[Path, tyro.conf.Positional]
     """Directory to write, with the weights and config.json."""
     to: str = "hyena"
-    """Format to write: hyena, safari, hyenadna or hyenadna-hf."""
+    """Format to write: hyena, safari, hyenadna, hyenadna-hf, stripedhyena or vortex."""
     format: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Format of the source; none given: its directory tells it."""
     config: Path | None = None
@@ -32,6 +32,8 @@ class Arguments:
     """Options to give up where the format cannot express them: tokenizer, beyond, dropout and others that the error names."""
     overwrite: bool = False
     """Replace a directory that holds a model."""
+    strict_precision: bool = False
+    """Refuse a checkpoint that was published for a precision (fp8) that is not computed here."""
 
 
 def run(arguments: list[str]) -> int:
@@ -40,7 +42,7 @@ def run(arguments: list[str]) -> int:
     from hyena.checkpoints import convert
 
     try:
-        done = convert(a.source, a.directory, a.to, a.format, a.config, a.dtype, a.drop, a.overwrite)
+        done = convert(a.source, a.directory, a.to, a.format, a.config, a.dtype, a.drop, a.overwrite, a.strict_precision)
     except HyenaError as error:  # the cures of `load` are its arguments; here they are options
         raise HyenaError(str(error).replace("format=", "--from").replace("config=", "--config")) from None
     logits = f"and so are the logits of {done.tokens} ids" if done.tokens else "too large to compare logits"

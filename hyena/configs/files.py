@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The content of a TOML file; `HyenaError` naming the file, and the line where TOML names one."""
     try:
-        return tomllib.loads(_read(path))
+        return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise HyenaError(f"{path} is not valid TOML: {error}") from None
 
@@ -33,7 +33,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def read_json(path: str | Path) -> dict[str, Any]:
     """The content of a JSON file that holds an object; `HyenaError` naming the file, and the line where it breaks."""
     try:
-        values = json.loads(_read(path))
+        values = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise HyenaError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(values, dict):
@@ -41,7 +41,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _read(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
     """The text of a file, or one line that says why not."""
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -58,8 +58,8 @@ def to_dict(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
-def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build a dataclass from plain values.
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str, base: T | None = None) -> T:
+    """Build a dataclass from plain values; what they do not say is as in `base`, or where that is not given as by default.
 
     Raises `HyenaError` for a key that the dataclass has not (with the nearest one), a missing key, or a value of another
     type; `where` names the place in the message.
@@ -72,13 +72,23 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if key not in known:
             raise HyenaError(f"{where} has no key {key!r}{nearest(key, known)}; its keys: {', '.join(known)}")
     for name, f in known.items():
-        if name not in values and f.default is MISSING and f.default_factory is MISSING:
+        if name not in values and base is None and f.default is MISSING and f.default_factory is MISSING:
             raise HyenaError(f"{where} lacks the key {name!r}: add it")
-    arguments = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    # What a table leaves out is as where it stands: the letter M's own taps, not those of the class that M shares with S.
+    bases = {name: _default(f) if base is None else getattr(base, name) for name, f in known.items()}
+    arguments = bases if base is not None else {}
+    arguments |= {key: _value(hints[key], value, f"{where}: {key}", bases[key]) for key, value in values.items()}
     try:
         return cls(**arguments)
     except HyenaError as error:
         raise HyenaError(f"{where}: {error}") from None
+
+
+def _default(f: Field) -> Any:
+    """The value that a field has where none is given; None where one must be."""
+    if f.default_factory is not MISSING:
+        return f.default_factory()
+    return None if f.default is MISSING else f.default
 
 
 def validate(config: Any) -> None:
@@ -114,11 +124,11 @@ def nearest(word: str, known: Any) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """One value, checked against its type."""
+def _value(hint: Any, value: Any, where: str, base: Any = None) -> Any:
+    """One value, checked against its type; a table is read onto `base` where that is of its class."""
     origin, arguments = get_origin(hint), get_args(hint)
     if isinstance(hint, type) and is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, where)
+        return value if isinstance(value, hint) else from_dict(hint, value, where, base if isinstance(base, hint) else None)
     if origin is Literal:
         if value not in arguments:
             raise HyenaError(f"{where} is {value!r}{nearest(str(value), map(str, arguments))}; use one of {arguments}")
@@ -126,7 +136,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _value(next(a for a in arguments if a is not type(None)), value, where)
+        return _value(next(a for a in arguments if a is not type(None)), value, where, base)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise HyenaError(f"{where} is {value!r}: a list is needed")

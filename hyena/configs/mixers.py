@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hyena.configs.files import validate
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
 from hyena.errors import HyenaError
 
 Beyond = Literal["error", "truncate", "extend"]
@@ -18,76 +19,6 @@ def _check_dropout(dropout: float) -> None:
     """A probability below 1."""
     if not 0 <= dropout < 1:
         raise HyenaError(f"dropout is {dropout}: use a number from 0 up to, not including, 1")
-
-
-@dataclass(frozen=True)
-class ImplicitFilterConfig:
-    """The implicit filter of Hyena: a sine MLP of positional features under an exponential window (arXiv 2302.10866, 3.3).
-
-    Defaults that differ from the published values won the comparison in reports/ablation.md; presets keep the published ones.
-    """
-
-    features: int = 33
-    """Positional features of a tap (odd): its time, then cosines and sines of (features - 1) / 2 frequencies."""
-    width: int = 64
-    """Width of the MLP."""
-    inner_layers: int = 2
-    """Hidden layers between the first and the last linear map."""
-    frequency: float = 5.0
-    """Initial frequency of the sine activations; one trainable vector is shared by all layers. Published: 10 and 14."""
-    train_features: bool = False
-    """Whether the positional features are parameters (they start at their formula)."""
-    window: Literal["exponential", "none"] = "exponential"
-    """Window over the taps: exp(-t |delta|) + shift, or none."""
-    decay_target: float = 1e-2
-    """Value that the window reaches at the fractions of the grid named by fast_decay and slow_decay."""
-    fast_decay: float = 0.03
-    """Fraction of the grid after which the fastest channel has decayed to decay_target. Published: 0.3."""
-    slow_decay: float = 1.5
-    """The same for the slowest channel."""
-    shift: float = 0.0
-    """Floor of the window. safari trained with 0, the published HyenaDNA inference code uses 0.05."""
-    channel_norm: bool = False
-    """Divide each tap by its L1 norm over the channels (safari's `normalized`)."""
-    init_std: float | None = 0.02
-    """Standard deviation of the MLP's initial weights; none: the model's init_std, as published."""
-
-    def __post_init__(self) -> None:
-        """Reject sizes for which the formulas have no meaning."""
-        validate(self)
-        if self.features < 3 or self.features % 2 == 0:
-            raise HyenaError(f"filter.features is {self.features}: use an odd number of at least 3 (time, cosines, sines)")
-        if self.width < 1 or self.inner_layers < 0:
-            raise HyenaError(f"filter.width {self.width} must be >= 1 and filter.inner_layers {self.inner_layers} >= 0")
-        for name in ("decay_target", "fast_decay", "slow_decay"):
-            if getattr(self, name) <= 0:
-                raise HyenaError(f"filter.{name} is {getattr(self, name)}: use a number above 0")
-        if self.init_std is not None and not self.init_std >= 0:
-            raise HyenaError(f"filter.init_std is {self.init_std}: use 0 or more, or leave it out for the model's")
-
-
-@dataclass(frozen=True)
-class ModalFilterConfig:
-    """The modal filter: Re sum_n R_n lam_n^t over complex poles (StripedHyena 1), behind an exact head where there is one."""
-
-    order: int = 16
-    """S: complex poles of a filter, their conjugates implied: 2 S real states a channel."""
-    head: int = 0
-    """K_head: leading taps that are parameters of their own; the modes serve lags >= head."""
-    r_min: float = 0.9
-    """Initial |lam| are uniform from here ..."""
-    r_max: float = 0.999
-    """... to here: modes that last for 10 to 1,000 tokens with the defaults."""
-
-    def __post_init__(self) -> None:
-        """Reject orders, heads and poles that do not exist."""
-        validate(self)
-        if self.order < 1:
-            raise HyenaError(f"modal order is {self.order}: use at least 1 pole")
-        if self.head < 0:
-            raise HyenaError(f"modal head is {self.head}: use 0 for none")
-        if not 0 < self.r_min <= self.r_max < 1:
-            raise HyenaError(f"r_min is {self.r_min} and r_max {self.r_max}: use 0 < r_min <= r_max < 1")
 
 
 @dataclass(frozen=True)
@@ -135,6 +66,8 @@ class AttentionConfig:
     """Leading channels of a head that are rotated (even); none given: all; 0: no rotary positions."""
     rotary_base: float = 10000.0
     """Base of the rotary frequencies."""
+    rotary_scale: float = 1.0
+    """Positions are divided by it: a model trained at length L reads rotary_scale L tokens after some more training."""
     window: int | None = None
     """A token attends to itself and the window - 1 tokens before it; none given: to all before it."""
     qkv_bias: bool = True
@@ -150,6 +83,8 @@ class AttentionConfig:
         _check_dropout(self.dropout)
         if not self.rotary_base > 0:
             raise HyenaError(f"rotary_base is {self.rotary_base}: use a number above 0")
+        if not self.rotary_scale > 0:
+            raise HyenaError(f"rotary_scale is {self.rotary_scale}: use a number above 0")
         if self.window is not None and self.window < 1:
             raise HyenaError(f"window is {self.window}: use at least 1, or none for full attention")
         if self.rotary_width is not None and (self.rotary_width < 0 or self.rotary_width % 2):
@@ -161,7 +96,9 @@ class GatedConvConfig:
     """R: one long convolution between two gates, its filter a complex modal one (StripedHyena 1)."""
 
     short_taps: int = 3
-    """Taps of the depthwise convolution after the input projection."""
+    """Taps of the depthwise convolution after the input projection; 0: none."""
+    short_bias: bool = True
+    """Bias of that convolution."""
     skip: bool = True
     """The per-channel skip term beside the long convolution."""
     in_bias: bool = True
@@ -174,11 +111,74 @@ class GatedConvConfig:
     def __post_init__(self) -> None:
         """Reject taps that do not exist."""
         validate(self)
-        if self.short_taps < 1:
-            raise HyenaError(f"short_taps is {self.short_taps}: use at least 1")
+        _check_short_taps(self.short_taps)
 
 
-MixerConfig = HyenaConfig | GatedConvConfig | AttentionConfig
+@dataclass(frozen=True)
+class ExplicitConvConfig:
+    """S, M, D: a convolution of some taps between two gates, its filter explicit (StripedHyena 2: SE and MR; LFM2)."""
+
+    short_taps: int = 3
+    """Taps of the depthwise convolution after the input projection; 0: none."""
+    short_bias: bool = False
+    """Bias of that convolution."""
+    skip: bool = False
+    """The per-channel skip term beside the long convolution."""
+    in_bias: bool = False
+    """Bias of the input projection."""
+    out_bias: bool = True
+    """Bias of the output projection."""
+    filter: ExplicitFilterConfig = field(default_factory=lambda: ExplicitFilterConfig(taps=7))
+    """The filters."""
+
+    def __post_init__(self) -> None:
+        """Reject taps that do not exist."""
+        validate(self)
+        _check_short_taps(self.short_taps)
+
+
+@dataclass(frozen=True)
+class RealModalConvConfig:
+    """L: one long convolution between two gates, its filter a real modal one (StripedHyena 2: LI)."""
+
+    short_taps: int = 3
+    """Taps of the depthwise convolution after the input projection; 0: none."""
+    short_bias: bool = False
+    """Bias of that convolution."""
+    skip: bool = True
+    """The per-channel skip term beside the long convolution."""
+    in_bias: bool = False
+    """Bias of the input projection."""
+    out_bias: bool = True
+    """Bias of the output projection."""
+    filter: RealModalFilterConfig = field(default_factory=RealModalFilterConfig)
+    """The long filters."""
+
+    def __post_init__(self) -> None:
+        """Reject taps that do not exist."""
+        validate(self)
+        _check_short_taps(self.short_taps)
+
+
+def _check_short_taps(short_taps: int) -> None:
+    """As many as there can be."""
+    if short_taps < 0:
+        raise HyenaError(f"short_taps is {short_taps}: use 0 for no short convolution")
+
+
+def _medium() -> ExplicitConvConfig:
+    """M as Evo 2 was trained."""
+    return ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=128, decay="weak"))
+
+
+def _double_gated() -> ExplicitConvConfig:
+    """D as LFM2 has it."""
+    return ExplicitConvConfig(short_taps=0, out_bias=False, filter=ExplicitFilterConfig(taps=3))
+
+
+GatedConfig = GatedConvConfig | ExplicitConvConfig | RealModalConvConfig
+"""One convolution between two gates, by its filter."""
+MixerConfig = HyenaConfig | GatedConfig | AttentionConfig
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,14 @@ class Mixers:
     """Hyena, order N, implicit filter."""
     R: GatedConvConfig = field(default_factory=GatedConvConfig)
     """Complex modal (StripedHyena 1)."""
+    S: ExplicitConvConfig = field(default_factory=ExplicitConvConfig)
+    """SE: short explicit (StripedHyena 2)."""
+    M: ExplicitConvConfig = field(default_factory=_medium)
+    """MR: medium regularised (StripedHyena 2)."""
+    L: RealModalConvConfig = field(default_factory=RealModalConvConfig)
+    """LI: long implicit, real modal (StripedHyena 2)."""
+    D: ExplicitConvConfig = field(default_factory=_double_gated)
+    """Double-gated short convolution."""
     A: AttentionConfig = field(default_factory=AttentionConfig)
     """Attention."""
     W: AttentionConfig = field(default_factory=lambda: AttentionConfig(window=128))
@@ -206,6 +214,10 @@ class Mixers:
 LETTERS: dict[str, str] = {
     "H": "Hyena, order N, implicit filter",
     "R": "complex modal (StripedHyena 1)",
+    "S": "SE",
+    "M": "MR",
+    "L": "LI",
+    "D": "double-gated short convolution",
     "A": "attention",
     "W": "windowed (local) attention",
 }

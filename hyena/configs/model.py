@@ -28,8 +28,9 @@ class ModelConfig:
     """`bytes`, `dna` or `file:NAME`; none: the model takes ids only (256 symbols: bytes)."""
     vocab_multiple: int = 1
     """The head has vocab_size rows rounded up to this multiple; the log-softmax runs over all of them."""
-    norm: Literal["layer", "rms"] = "layer"
-    """Norm before each mixer and MLP and before the head."""
+    norm: Literal["layer", "rms", "rms_outside"] = "layer"
+    """Norm before each mixer and MLP and before the head: `layer`; `rms`: x / sqrt(mean x^2 + eps); `rms_outside`:
+    x / (sqrt(mean x^2) + eps), as StripedHyena has it."""
     norm_eps: float = 1e-5
     """Epsilon of the norms."""
     mlp: Literal["plain", "gated"] = "plain"
@@ -37,7 +38,9 @@ class ModelConfig:
     mlp_width: int | None = None
     """Hidden width of the MLP; none given: 4 times the width."""
     activation: Activation = "gelu_tanh"
-    """Activation of the MLP."""
+    """Activation of the MLPs."""
+    later_activation: Activation | None = None
+    """Activation of the MLPs after the first layer's; none given: the same. StripedHyena 2: `gelu`, then `identity`."""
     tied: bool = True
     """Whether the head shares the embedding's weights."""
     float32_residual: bool = True
@@ -50,6 +53,9 @@ class ModelConfig:
     """Dropout of the embedding."""
     init_std: float | None = None
     """Standard deviation of the initial weights; none given: sqrt(2 / (5 width)). Published: 0.02."""
+    out_init: Literal["depth", "wang"] = "depth"
+    """Standard deviation of the initial output projections, for n layers: `depth`: init_std / sqrt(2 n); `wang`:
+    2 / (n sqrt(width)), as StripedHyena 2 was trained."""
     mixers: Mixers = field(default_factory=Mixers)
     """Options behind the letters."""
 
@@ -93,6 +99,18 @@ class ModelConfig:
     def initial_std(self) -> float:
         """Standard deviation of the initial weights: as given, or the small initialisation of arXiv 1910.05895."""
         return math.sqrt(2 / (5 * self.width)) if self.init_std is None else self.init_std
+
+    @property
+    def initial_out_std(self) -> float:
+        """Standard deviation of the initial output projections of mixers and MLPs."""
+        layers = len(self.layers)
+        if self.out_init == "wang":
+            return 2 / (layers * math.sqrt(self.width))
+        return self.initial_std / math.sqrt(2 * layers)
+
+    def activation_at(self, layer: int) -> Activation:
+        """The activation of a layer's MLP, counted from 0."""
+        return self.activation if layer == 0 or self.later_activation is None else self.later_activation
 
     def mixer(self, letter: str) -> MixerConfig:
         """The configuration behind a letter."""

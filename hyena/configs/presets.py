@@ -1,10 +1,21 @@
 """Published shapes as functions. Each returns a `ModelConfig`; the parameter counts are tested against the publications.
 
-Sources: Hyena, arXiv 2302.10866, appendix A.4 (language models); HyenaDNA, arXiv 2306.15794, and its released configurations.
-The language models count 50,264 rows: GPT-2's 50,257 symbols rounded up to a multiple of 8.
+Sources: Hyena, arXiv 2302.10866, appendix A.4 (language models); HyenaDNA, arXiv 2306.15794, and its released configurations;
+StripedHyena 1 and Evo 1, the configurations of the stripedhyena and evo repositories; StripedHyena 2, arXiv 2503.01868, and Evo
+2, the configurations of the vortex and evo2 repositories. The language models count 50,264 rows: GPT-2's 50,257 symbols rounded
+up to a multiple of 8; Evo counts 512 for 256 bytes. Rotary bases are those of the configurations: a checkpoint brings the
+frequencies that it was trained with.
 """
 
-from hyena.configs.mixers import HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
+from hyena.configs.mixers import (
+    AttentionConfig,
+    ExplicitConvConfig,
+    GatedConvConfig,
+    HyenaConfig,
+    Mixers,
+    RealModalConvConfig,
+)
 from hyena.configs.model import ModelConfig
 
 _INIT_STD = 0.02
@@ -112,3 +123,138 @@ def hyenadna_medium_450k() -> ModelConfig:
 def hyenadna_large_1m() -> ModelConfig:
     """LongSafari/hyenadna-large-1m: 6,550,528 parameters."""
     return _hyenadna(8, 256, 1_000_000)
+
+
+def _poles(order: int) -> GatedConvConfig:
+    """The gated convolution of StripedHyena 1: poles as they are published, so many a channel."""
+    return GatedConvConfig(filter=ModalFilterConfig(order=order, form="cartesian"))
+
+
+def sh_7b() -> ModelConfig:
+    """StripedHyena-7B (Hessian and Nous): attention in every second of 32 layers; 7,646,023,680 parameters."""
+    attention = AttentionConfig(heads=32, kv_heads=8, rotary_base=500_000.0, qkv_bias=False, out_bias=False)
+    return ModelConfig(
+        pattern=16 * "RA",
+        width=4096,
+        vocab_size=32_000,
+        max_length=32_768,
+        norm="rms",
+        norm_eps=1e-5,
+        mlp="gated",
+        mlp_width=14_336,
+        activation="silu",
+        tied=False,
+        mixers=Mixers(R=_poles(2), A=attention),
+    )
+
+
+def _evo1(context: int, rotary_scale: float) -> ModelConfig:
+    """Evo 1: attention in layers 8, 16 and 24 of 32, over bytes."""
+    return ModelConfig(
+        pattern="RRRRRRRR ARRRRRRR ARRRRRRR ARRRRRRR",
+        width=4096,
+        vocab_size=256,
+        vocab_multiple=512,
+        max_length=context,
+        tokenizer="bytes",
+        norm="rms_outside",
+        norm_eps=1e-6,
+        mlp="gated",
+        mlp_width=10_928,
+        activation="gelu",
+        mixers=Mixers(R=_poles(8), A=AttentionConfig(heads=32, rotary_scale=rotary_scale)),
+    )
+
+
+def evo1_8k() -> ModelConfig:
+    """Evo 1 at 8,192 bases (also 1.5, and those for CRISPR and transposons): 6,452,781,056 parameters."""
+    return _evo1(8192, 1.0)
+
+
+def evo1_131k() -> ModelConfig:
+    """Evo 1 at 131,072 bases, positions divided by 16: 6,452,781,056 parameters."""
+    return _evo1(131_072, 16.0)
+
+
+def _evo2(
+    pattern: str,
+    width: int,
+    heads: int,
+    groups: int,
+    hidden: int,
+    context: int,
+    rotary_base: float = 10_000.0,
+    rotary_scale: float = 1.0,
+) -> ModelConfig:
+    """StripedHyena 2 as Evo 2 is published: exported filters, GELU in the first MLP and none in those after it."""
+    attention = AttentionConfig(heads=heads, rotary_base=rotary_base, rotary_scale=rotary_scale, qkv_bias=False)
+    return ModelConfig(
+        pattern=pattern,
+        width=width,
+        vocab_size=256,
+        vocab_multiple=512,
+        max_length=context,
+        tokenizer="bytes",
+        norm="rms_outside",
+        norm_eps=1e-6,
+        mlp="gated",
+        mlp_width=hidden,
+        activation="gelu",
+        later_activation="identity",
+        out_init="wang",
+        mixers=Mixers(
+            S=ExplicitConvConfig(filter=ExplicitFilterConfig(taps=7, groups=groups)),
+            M=ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=128, groups=groups)),
+            L=RealModalConvConfig(filter=RealModalFilterConfig(order=16, form="log_poles")),
+            A=attention,
+        ),
+    )
+
+
+_7B = "SMLASML SMLASML SMLASML SMLASML SMLA"
+_40B = "SMLASML SMLASML SMLASML SMLASML SMLA SMLASML SMLASML SMLA"
+
+
+def evo2_50m() -> ModelConfig:
+    """The smallest shape that vortex has a configuration of: 11 layers of width 640."""
+    return _evo2("SMLA SMLSMLA", 640, 10, 64, 1792, 8192)
+
+
+def evo2_100m() -> ModelConfig:
+    """vortex's next: 15 layers of width 768."""
+    return _evo2("SMLA SMLSMLA SMLA", 768, 12, 64, 2048, 8192)
+
+
+def evo2_1b() -> ModelConfig:
+    """arcinstitute/evo2_1b_base: 25 layers of width 1920 at 8,192 bases; 1.108 B parameters."""
+    return _evo2("SMLASML SMLASML SMLASML SMLA", 1920, 15, 128, 5120, 8192)
+
+
+def evo2_7b_base() -> ModelConfig:
+    """arcinstitute/evo2_7b_base: 32 layers of width 4096, trained at 8,192 bases; 6.481 B parameters."""
+    return _evo2(_7B, 4096, 32, 256, 11_008, 32_768)
+
+
+def evo2_7b_262k() -> ModelConfig:
+    """arcinstitute/evo2_7b_262k: the same at 262,144 bases, positions divided by 32."""
+    return _evo2(_7B, 4096, 32, 256, 11_008, 262_144, rotary_scale=32.0)
+
+
+def evo2_7b() -> ModelConfig:
+    """arcinstitute/evo2_7b at 1,048,576 bases, positions divided by 128, MLPs padded; 6.582 B parameters."""
+    return _evo2(_7B, 4096, 32, 256, 11_264, 1_048_576, rotary_scale=128.0)
+
+
+def evo2_20b() -> ModelConfig:
+    """arcinstitute/evo2_20b: 24 layers of width 8192 at 1,048,576 bases."""
+    return _evo2("SMLASML SMLASML SMLASML SML", 8192, 64, 512, 22_528, 1_048_576, 1e6, 128.0)
+
+
+def evo2_40b_base() -> ModelConfig:
+    """arcinstitute/evo2_40b_base: 50 layers of width 8192 at 8,192 bases; 40.33 B parameters."""
+    return _evo2(_40B, 8192, 64, 512, 21_888, 8192, 1e6)
+
+
+def evo2_40b() -> ModelConfig:
+    """arcinstitute/evo2_40b at 1,048,576 bases, positions divided by 128, MLPs padded; 41.12 B parameters."""
+    return _evo2(_40B, 8192, 64, 512, 22_528, 1_048_576, 1e6, 128.0)

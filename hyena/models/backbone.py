@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         self.embedding = nn.Embedding(config.rows, config.width)
         self.positions = nn.Embedding(config.position_rows, config.width) if config.position_rows else None
         self.dropout = nn.Dropout(config.embed_dropout)
-        self.blocks = nn.ModuleList(Block(config, letter) for letter in config.layers)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(len(config.layers)))
         self.norm = NORMS[config.norm](config.width, config.norm_eps)
         self._lags: Lags | None = None
         self._places: Places = []

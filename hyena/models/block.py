@@ -13,13 +13,13 @@ from hyena.modules.layers import MLPS, NORMS
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, config: ModelConfig, letter: str):
-        """letter: the layer's letter of the pattern."""
+    def __init__(self, config: ModelConfig, layer: int):
+        """layer: its place in the pattern, from 0."""
         super().__init__()
         self.mixer_norm = NORMS[config.norm](config.width, config.norm_eps)
-        self.mixer = build(config.mixer(letter), config.width, config.max_length, config.beyond)
+        self.mixer = build(config.mixer(config.layers[layer]), config.width, config.max_length, config.beyond)
         self.mlp_norm = NORMS[config.norm](config.width, config.norm_eps)
-        self.mlp = MLPS[config.mlp](config.width, config.hidden, config.activation)
+        self.mlp = MLPS[config.mlp](config.width, config.hidden, config.activation_at(layer))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:

@@ -14,6 +14,7 @@ from hyena.errors import HyenaError
 from hyena.models import store
 from hyena.models.backbone import Backbone
 from hyena.models.init import initialise
+from hyena.models.published import Published
 from hyena.models.state import Draft, ModelState, load_state
 from hyena.ops.decoding import Decoding
 
@@ -21,7 +22,11 @@ Pool = Literal["mean", "last", "first", "sum"]
 
 
 class Model(nn.Module):
-    """What both heads share. Attributes: `config`, `backbone`, `tokenizer_file` (the file of a `file:NAME` tokenizer)."""
+    """What both heads share.
+
+    Attributes: `config`, `backbone`, `tokenizer_file` (the file of a `file:NAME` tokenizer), `published` (what the checkpoint
+    that it was loaded from has beside our weights, saved with it so that it can be written as it was).
+    """
 
     kind: str
 
@@ -31,6 +36,7 @@ class Model(nn.Module):
         self.config = config
         self.backbone = Backbone(config)
         self.tokenizer_file: Path | None = None
+        self.published: Published | None = None
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +83,7 @@ class LanguageModel(Model):
         """A freshly initialised model (see `models/init.py`)."""
         super().__init__(config)
         self.lm_head = None if config.tied else nn.Linear(config.width, config.rows, bias=False)
-        initialise(self, len(config.layers), config.initial_std)
+        initialise(self, config)
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L V"]:
         """Logits (B, L, V) of ids (B, L): row t predicts token t + 1 and depends on tokens 0 .. t."""
@@ -142,7 +148,7 @@ class Classifier(Model):
             raise HyenaError(f"classes is {classes} and pool {pool!r}: use at least 1, and mean, last, first or sum")
         self.classes, self.pool = classes, pool
         self.score = nn.Linear(config.width, classes, bias=bias)
-        initialise(self, len(config.layers), config.initial_std)
+        initialise(self, config)
 
     def head_options(self) -> dict[str, int | str | bool]:
         """The constructor's arguments."""
@@ -177,6 +183,17 @@ class Classifier(Model):
 _KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for cls in (LanguageModel, Classifier)}
 
 
+def skeleton(saved: store.Saved, directory: Path) -> LanguageModel | Classifier:
+    """The model that a directory holds, without content, on the meta device."""
+    if saved.kind not in _KINDS:
+        raise HyenaError(f"{directory} holds a model of kind {saved.kind!r}: one of {', '.join(_KINDS)} is needed")
+    try:
+        with torch.device("meta"):
+            return _KINDS[saved.kind](saved.config, **saved.head)
+    except TypeError:
+        raise HyenaError(f"{directory}: the configuration's head {saved.head} does not fit a {saved.kind}") from None
+
+
 def load(directory: str | Path) -> LanguageModel | Classifier:
     """Read back what `Model.save` wrote: same weights, same dtypes, in evaluation mode. `HyenaError` for what does not fit.
 
@@ -184,13 +201,7 @@ def load(directory: str | Path) -> LanguageModel | Classifier:
     """
     directory = store.resolve(Path(directory))
     saved = store.read(directory)
-    if saved.kind not in _KINDS:
-        raise HyenaError(f"{directory} holds a model of kind {saved.kind!r}: one of {', '.join(_KINDS)} is needed")
-    try:
-        with torch.device("meta"):
-            model = _KINDS[saved.kind](saved.config, **saved.head)
-    except TypeError:
-        raise HyenaError(f"{directory}: the configuration's head {saved.head} does not fit a {saved.kind}") from None
+    model = skeleton(saved, directory)
     store.assign(model, saved.tensors, str(directory))
-    model.tokenizer_file = saved.tokenizer_file
+    model.tokenizer_file, model.published = saved.tokenizer_file, saved.published
     return model.eval()

@@ -9,18 +9,20 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyena.configs.files import newer, read_json
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
+from hyena.models import published
+from hyena.models.published import Published
+from hyena.models.tensorfile import Stored, Tensors, in_memory, numbers, open_safetensors, save_file
 from hyena.modules.precision import Float32Module
 from hyena.version import __version__
 
@@ -30,6 +32,8 @@ INDEX = "model.safetensors.index.json"
 FORMAT = "hyena"
 VERSION = 1
 SHARD_BYTES = 4 * 2**30
+KNOWN = "known.safetensors"
+"""A known input and its logits, where a conversion recorded them: `hyena verify` computes them again."""
 RUN_CHECKPOINTS = "checkpoints"
 """Where a training run keeps its checkpoints, each a saved model in a directory `step-00000600`."""
 
@@ -59,7 +63,7 @@ def remove(directory: Path) -> None:
 
 def files(directory: Path) -> list[Path]:
     """The files a saved model may consist of, config.json first; they need not exist."""
-    return [directory / CONFIG, *_weight_files(directory)]
+    return [directory / CONFIG, *_weight_files(directory), *(directory / name for name in (*published.FILES, KNOWN))]
 
 
 def _weight_files(directory: Path) -> list[Path]:
@@ -71,7 +75,7 @@ def _weight_files(directory: Path) -> list[Path]:
 def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a model (see `Model.save`). Raises `HyenaError` where the directory cannot be written or a tokenizer is missing."""
     tokenizer = _tokenizer_source(model)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: in_memory(tensor) for name, tensor in model.state_dict().items()}
     config = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -83,13 +87,19 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     config["hyena_version"] = __version__
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory, config, _shards(tensors, shard_bytes), tokenizer)
-    except (OSError, SafetensorError) as error:  # a full disk is either, depending on which file meets it
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        _write(directory, config, _shards(tensors, shard_bytes), tokenizer, model.published)
+    except OSError as error:
+        reason = error.strerror or error
         raise HyenaError(f"cannot save to {directory}: {reason}; make room or choose another directory") from error
 
 
-def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, Tensor]], tokenizer: Path | None) -> None:
+def _write(
+    directory: Path,
+    config: dict[str, Any],
+    shards: dict[str, dict[str, Tensor]],
+    tokenizer: Path | None,
+    extras: Published | None,
+) -> None:
     """All files complete under temporary names, then moved, then what an earlier save left behind removed."""
     finished: list[tuple[Path, Path]] = []
 
@@ -105,13 +115,15 @@ def _write(directory: Path, config: dict[str, Any], shards: dict[str, dict[str, 
             place(INDEX).write_text(json.dumps({"metadata": {"save_id": config["save_id"]}, "weight_map": where}, indent=1))
         if tokenizer is not None and tokenizer.resolve() != (directory / tokenizer.name).resolve():
             shutil.copyfile(tokenizer, place(tokenizer.name))
+        if extras is not None:
+            published.write(extras, place, config["save_id"])
         place(CONFIG).write_text(json.dumps(config, indent=1) + "\n")
         for part, final in finished:
             os.replace(part, final)
     finally:
         for part, _ in finished:
             part.unlink(missing_ok=True)
-    for path in set(_weight_files(directory)) - {final for _, final in finished}:
+    for path in set(files(directory)) - {final for _, final in finished}:
         path.unlink(missing_ok=True)
 
 
@@ -131,7 +143,7 @@ def _identity(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=12)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(numbers(tensor))
     return digest.hexdigest()
 
 
@@ -157,8 +169,10 @@ class Saved:
     kind: str
     head: dict[str, Any]
     config: ModelConfig
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
+    """Each read from disk when it is asked for."""
     tokenizer_file: Path | None
+    published: Published | None
 
 
 def read(directory: Path) -> Saved:
@@ -178,10 +192,11 @@ def read(directory: Path) -> Saved:
     spec = config.tokenizer or ""
     tokenizer = directory / spec.removeprefix("file:") if spec.startswith("file:") else None
     tensors = read_weights(directory, values.get("save_id"))
-    return Saved(values.get("kind", ""), values.get("head", {}), config, tensors, tokenizer)
+    extras = published.read(directory, values.get("save_id"))
+    return Saved(values.get("kind", ""), values.get("head", {}), config, tensors, tokenizer, extras)
 
 
-def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+def assign(model: torch.nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Give a model built on the meta device its tensors; every name and shape must fit, or `HyenaError` names what does not."""
     check_fit(model, tensors, source)
     model.load_state_dict({name: _aligned(tensor) for name, tensor in tensors.items()}, assign=True)
@@ -190,20 +205,27 @@ def assign(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> N
             module.widen()
 
 
+def wide_names(model: torch.nn.Module) -> set[str]:
+    """The tensors that `assign` raises to float32 where a file holds half precision."""
+    inside = [(prefix, module) for prefix, module in model.named_modules() if isinstance(module, Float32Module)]
+    return {f"{prefix}.{name}" for prefix, module in inside for name in module.state_dict()}
+
+
 def _aligned(tensor: Tensor) -> Tensor:
     """The tensor at an address like those that PyTorch gives: others are slower, and add up in another order."""
     return tensor.clone() if tensor.device.type == "cpu" and tensor.data_ptr() % 64 else tensor
 
 
-def check_fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+def check_fit(model: torch.nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Raise `HyenaError` naming the tensors that a model lacks, does not know or has in another shape."""
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
         raise HyenaError(f"{source} does not fit its configuration: missing {_some(missing)}; unknown {_some(extra)}")
-    for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{tuple(tensor.shape)}, the configuration says {tuple(wanted[name].shape)}"
+    found: Mapping[str, Tensor | Stored] = tensors.stored if isinstance(tensors, Tensors) else tensors
+    for name in sorted(found):
+        if tuple(found[name].shape) != tuple(wanted[name].shape):
+            shapes = f"{tuple(found[name].shape)}, the configuration says {tuple(wanted[name].shape)}"
             raise HyenaError(f"{source}: {name} has shape {shapes}")
 
 
@@ -212,35 +234,27 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
 
 
-def read_weights(directory: Path, save_id: str | None) -> dict[str, Tensor]:
-    """The tensors of a native directory, from one file or from the shards its index names."""
+def read_weights(directory: Path, save_id: str | None) -> Tensors:
+    """The tensors of a native directory, of one file or of the shards its index names, each read when it is asked for."""
     if (directory / INDEX).is_file():
         names = sorted(set(read_json(directory / INDEX).get("weight_map", {}).values()))
     else:
         names = [WEIGHTS]
-    tensors: dict[str, Tensor] = {}
+    stored: dict[str, Stored] = {}
     for name in names:
-        values, metadata = read_safetensors(directory / name)
-        if metadata.get("save_id") != save_id:
+        shard = open_safetensors(directory / name)
+        if shard.metadata.get("save_id") != save_id:
             raise HyenaError(f"{directory / name} and {CONFIG} come from two different saves: save the model again")
-        tensors.update(values)
-    return tensors
+        stored |= shard.stored
+    return Tensors(stored)
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """A safetensors file of contiguous tensors on the CPU that share no memory, with the permissions that any new file has."""
-    path.touch()
-    mode = path.stat().st_mode  # save_file would leave a file that only its owner can read
+    """A safetensors file, a tensor at a time."""
     save_file(tensors, path, metadata=metadata)
-    path.chmod(mode)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; one line that names it where it is missing, truncated or corrupt."""
-    if not path.is_file():
-        raise HyenaError(f"{path} does not exist: the checkpoint is incomplete, or the path is wrong")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise HyenaError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from None
+    found = open_safetensors(path)
+    return dict(found), found.metadata

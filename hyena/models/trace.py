@@ -21,7 +21,7 @@ class Trace:
     mixer_outputs: list[Tensor] = field(default_factory=list)
     """(B, L, D), before the addition."""
     filters: list[Tensor | None] = field(default_factory=list)
-    """Taps ((N - 1) D, K) of a Hyena mixer, (D, K) of a gated convolution, None for mixers without a filter."""
+    """Taps ((N - 1) D, K) of a Hyena mixer, (G, K) of a gated convolution, None for mixers without a filter."""
     norms: list[float] = field(default_factory=list)
     """Root mean square of each stream."""
     hidden: Tensor | None = None

@@ -57,7 +57,7 @@ class Attention(Streamed, nn.Module):
         rotary = self.head_width - self.head_width % 2 if config.rotary_width is None else config.rotary_width
         if rotary > self.head_width:
             raise HyenaError(f"rotary_width {rotary} exceeds the head's {self.head_width} channels: use at most that")
-        self.rotary = Rotary(rotary, config.rotary_base) if rotary else None
+        self.rotary = Rotary(rotary, config.rotary_base, config.rotary_scale) if rotary else None
         rows = (self.heads + 2 * self.kv_heads) * self.head_width
         self.qkv_proj = nn.Linear(width, rows, bias=config.qkv_bias)
         self.out_proj = nn.Linear(width, width, bias=config.out_bias)

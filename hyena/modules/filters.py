@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hyena.configs.mixers import Beyond, ImplicitFilterConfig
+from hyena.configs.filters import ImplicitFilterConfig
+from hyena.configs.mixers import Beyond
 from hyena.errors import HyenaError
 from hyena.modules.kept import KeptFilter
 from hyena.ops import windowed

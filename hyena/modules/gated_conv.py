@@ -1,29 +1,34 @@
-"""The gated convolution of StripedHyena: one long convolution between two gates, its filter modal.
+"""The gated convolution of StripedHyena: one convolution between two gates. Its letters differ in the filter alone.
 
     q, k, v = split(short_conv(W_in u))
     y = W_out (q * (h conv (k * v) + d * k * v))
 
-This is Hyena of order 2 over another filter, one that a recurrence of O(S) a token goes on with. (StripedHyena's
-ParallelGatedConvBlock.)
+This is Hyena of order 2 over a filter whose state does not grow: complex modal (R, StripedHyena 1's ParallelGatedConvBlock),
+explicit (S, M: SE and MR of StripedHyena 2's HyenaCascade; D, with 3 taps and no short convolution before it: the double-gated
+short convolution of LFM2) or real modal (L: LI). (arXiv 2503.01868, section 2.)
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hyena.configs.mixers import GatedConvConfig
+from hyena.configs.filters import ExplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
+from hyena.configs.mixers import GatedConfig
+from hyena.modules import modal_filter, real_modal
+from hyena.modules.explicit_filter import ExplicitFilter
 from hyena.modules.fused import gated
 from hyena.modules.mixer import Streamed
-from hyena.modules.modal_filter import ModalFilter, ModalState
+from hyena.modules.modal_stream import ModalStream
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops.decoding import Decoding
 from hyena.ops.gated_step import StepState, StepWeights, Token
 from hyena.ops.history import Window
+from hyena.ops.hyena_conv import unbiased
 from hyena.ops.plan import conv_flops
 from hyena.ops.tree import State
 
@@ -33,16 +38,16 @@ class GatedConvState(State):
     """What is remembered, the same at every length."""
 
     short: Window
-    """The last inputs of the short convolution."""
-    long: ModalState
-    """Of the long one."""
+    """The last inputs of the short convolution; none where there is no such convolution."""
+    long: Any
+    """Of the long one, as its filter keeps them."""
     token: Token
     """What takes single tokens, of the weights when the state was begun."""
 
     @property
     def kept(self) -> StepState:
         """All of it."""
-        return StepState(self.short.inputs, None if self.long.head is None else self.long.head.inputs, self.long.modes)
+        return StepState(self.short.inputs, self.long.kept, self.long.modes)
 
 
 class _New(NamedTuple):
@@ -53,15 +58,15 @@ class _New(NamedTuple):
 
 
 class GatedConv(Streamed, nn.Module):
-    """The mixer of letter R."""
+    """The mixer of letters R, S, M, L and D."""
 
-    def __init__(self, config: GatedConvConfig, width: int):
+    def __init__(self, config: GatedConfig, width: int):
         """width: D."""
         super().__init__()
         self.config, self.width = config, width
         self.in_proj = nn.Linear(width, 3 * width, bias=config.in_bias)
-        self.short_conv = ShortConv(3 * width, config.short_taps)
-        self.filter = ModalFilter(config.filter, width)
+        self.short_conv = ShortConv(3 * width, config.short_taps, config.short_bias) if config.short_taps else None
+        self.filter = filter_of(config.filter, width)
         self.skip = nn.Parameter(torch.randn(width)) if config.skip else None
         self.out_proj = nn.Linear(width, width, bias=config.out_bias)
 
@@ -72,8 +77,16 @@ class GatedConv(Streamed, nn.Module):
     def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> GatedConvState:
         """Nothing read. max_length and decoding are for other mixers: nothing here depends on them."""
         long, short = self.filter.init_state(batch_size, max_length, decoding), self.short_conv
-        weights = StepWeights(short.taps, short.bias, *long.step, self.skip)
-        return GatedConvState(short.init_state(batch_size), long, Token(weights))
+        window = self._nothing(batch_size) if short is None else short.init_state(batch_size)
+        # No short convolution is one whose only tap is 1.
+        taps = self.in_proj.weight.new_ones(3 * self.width, 1) if short is None else short.taps
+        bias = None if short is None else short.bias
+        weights = StepWeights(taps, unbiased(taps) if bias is None else bias, *long.step, self.skip)
+        return GatedConvState(window, long, Token(weights))
+
+    def _nothing(self, batch_size: int) -> Window:
+        """What is kept of the streams where there is no short convolution."""
+        return Window.begin(batch_size, 3 * self.width, 0, self.in_proj.weight.detach())
 
     def peek(self, x: Float[Tensor, "B L D"], state: GatedConvState) -> tuple[Float[Tensor, "B L D"], _New]:
         """See `Mixer.peek`."""
@@ -81,7 +94,8 @@ class GatedConv(Streamed, nn.Module):
         if x.shape[1] == 1 and (one := state.token.peek(streams[..., 0], state.kept)) is not None:
             y, u = one
             return self.out_proj(y[:, None]), _New(streams, u[..., None])
-        q, k, v = self.short_conv.peek(streams, state.short).to(at_least_float32(x.dtype)).chunk(3, dim=1)
+        shorts = streams if self.short_conv is None else self.short_conv.peek(streams, state.short)
+        q, k, v = shorts.to(at_least_float32(x.dtype)).chunk(3, dim=1)
         u = k * v
         y = self.filter.present(state.long, u)
         if self.skip is not None:
@@ -93,18 +107,22 @@ class GatedConv(Streamed, nn.Module):
         x, u = new.streams, new.u
         if x.shape[2] == 1 and lengths is None and state.token.commit(x[..., 0], u[..., 0], state.kept):
             return
-        state.short.append(new.streams, lengths)
+        if self.short_conv is not None:
+            state.short.append(new.streams, lengths)
         self.filter.commit(state.long, new.u, lengths)
 
     def flops(self, L: int) -> int:
-        """Projections, short and long convolution, gates, and the filters once."""
-        D, K = self.width, self.filter.used(L)
+        """Projections, short and long convolution, gates, and the filters once; explicit taps count one by one."""
+        D, K, G = self.width, self.filter.used(L), self.filter.groups
         projections = 2 * L * (self.in_proj.weight.numel() + self.out_proj.weight.numel())
-        return projections + self.short_conv.flops(L) + conv_flops(1, D, L, K, D) + 2 * D * L + self.filter.flops(L)
+        short = 0 if self.short_conv is None else self.short_conv.flops(L)
+        long = conv_flops(1, D, L, K, G) if isinstance(self.filter, ModalStream) else 2 * D * L * K
+        return projections + short + long + 2 * D * L + self.filter.flops(L)
 
     def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
-        """The last inputs of the short convolution, the modes, and the last inputs before them: the same at every length."""
-        return self.short_conv.state_bytes() + self.filter.state_bytes(L, decoding)
+        """The last inputs of the short convolution, and what the filter keeps: the same at every length."""
+        short = 0 if self.short_conv is None else self.short_conv.state_bytes()
+        return short + self.filter.state_bytes(L, decoding)
 
     def bounded(self) -> bool:
         """Any length is read."""
@@ -115,3 +133,14 @@ class GatedConv(Streamed, nn.Module):
 
     def resized(self, length: int) -> None:
         """Nothing is tied to max_length."""
+
+
+def filter_of(
+    config: ModalFilterConfig | ExplicitFilterConfig | RealModalFilterConfig, width: int
+) -> ExplicitFilter | ModalStream:
+    """The filter of a configuration, for D channels."""
+    if isinstance(config, ExplicitFilterConfig):
+        return ExplicitFilter(config, width)
+    if isinstance(config, RealModalFilterConfig):
+        return real_modal.FORMS[config.form](config, width)
+    return modal_filter.FORMS[config.form](config, width)

@@ -20,7 +20,7 @@ from hyena.modules.filters import ImplicitFilter
 from hyena.modules.fused import gated
 from hyena.modules.layers import activation
 from hyena.modules.mixer import Streamed
-from hyena.modules.modal_filter import ModalFilter
+from hyena.modules.modal_filter import FORMS, CartesianFilter, ModalFilter
 from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import long_conv
@@ -49,8 +49,8 @@ class Hyena(Streamed, nn.Module):
         self.in_proj = nn.Linear(width, streams)
         self.short_conv = ShortConv(streams, config.short_taps)
         groups, modal = self.convolutions * width, config.modal
-        self.filter: ImplicitFilter | ModalFilter = (
-            ImplicitFilter(config.filter, groups, max_length, beyond) if modal is None else ModalFilter(modal, groups)
+        self.filter: ImplicitFilter | ModalFilter | CartesianFilter = (
+            ImplicitFilter(config.filter, groups, max_length, beyond) if modal is None else FORMS[modal.form](modal, groups)
         )
         self.skip = nn.Parameter(torch.randn(self.convolutions * width)) if config.skip else None
         self.order_scale = nn.Parameter(torch.ones(self.convolutions)) if config.order_scale else None

@@ -111,7 +111,7 @@ class _Work:
         rows, short = self._rows(some), self.mixer.short_conv
         streams, offset = self._streams(rows)
         skip = None if self.mixer.skip is None else self.mixer.skip[some]
-        hyena_conv_into(into, streams, (short.taps[rows], short.bias[rows], offset), self._taps(some, 0), skip)
+        hyena_conv_into(into, streams, (short.taps[rows], self._bias(rows), offset), self._taps(some, 0), skip)
 
     def recurrence(self, some: slice, sums: Tensor | None) -> Tensor:
         """Any order: y of some channels, (B, c, L); sums: the gates' sums over all channels, where those multiply."""
@@ -148,7 +148,13 @@ class _Work:
         streams, offset = self._streams(rows)
         if offset is not None:
             streams += offset[:, None]
-        return long_conv(streams, short.taps[rows]).add_(short.bias[rows][:, None])
+        return long_conv(streams, short.taps[rows]).add_(self._bias(rows)[:, None])
+
+    def _bias(self, rows: Tensor) -> Tensor:
+        """Of the short convolution."""
+        bias = self.mixer.short_conv.bias
+        assert bias is not None, "a Hyena's short convolution has one"
+        return bias[rows]
 
     def _streams(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Some of the projected streams (B, E, L), each channel a contiguous row, and the bias (E,) still to be added."""

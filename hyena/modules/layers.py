@@ -1,5 +1,6 @@
 """What every architecture has: norms, activations, MLPs. Norms compute in float32 or float64, never lower."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -74,7 +75,18 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x.to(dtype), self.weight.shape, self.weight.to(dtype), self.eps).to(self.weight.dtype)
 
 
-NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm}
+class OutsideRMSNorm(RMSNorm):
+    """x / (sqrt(mean(x^2)) + eps) * weight: StripedHyena's, whose epsilon stands outside the root."""
+
+    def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """x (B, L, D)."""
+        dtype = at_least_float32(torch.promote_types(x.dtype, self.weight.dtype))
+        y = x.to(dtype)
+        size = torch.linalg.vector_norm(y, dim=-1, keepdim=True) / math.sqrt(y.shape[-1])
+        return (y / (size + self.eps) * self.weight.to(dtype)).to(self.weight.dtype)
+
+
+NORMS: dict[str, type[LayerNorm] | type[RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm, "rms_outside": OutsideRMSNorm}
 
 
 class MLP(nn.Module):

@@ -1,182 +1,72 @@
-"""The modal filter: taps that are a sum of decaying oscillations, behind an exact head where there is one; O(S) a token.
+"""The complex modal filters: taps that are sums of decaying oscillations, in two forms of their poles (`modal_stream.py`).
 
-    h_t = head_t                             for t < K_head (a parameter a tap)
-    h_t = Re sum_n R_n lam_n^(t - K_head)    for t >= K_head, lam_n = exp(-exp(log_decay_n) + i angle_n), so that |lam_n| < 1
+    h_t = Re sum_n R_n lam_n^t;    polar: lam_n = exp(-exp(log_decay_n) + i angle_n);    cartesian: lam_n = Re + i Im
 
-The S poles of a filter are complex and their conjugates are implied by Re: 2 S real states a channel. The filter has no grid:
-it is defined at every lag, whatever the length.
-
-The tail counts from the end of the head, and its state takes each input in K_head tokens late. The other way, a tail from lag 0
-whose first taps the head subtracts, multiplies residues by lam^-K_head: for a mode that fades within the head, 0.3^-16 is 2e8,
-and all precision of float32 would cancel. (StripedHyena's filter is the one without a head; arXiv 2310.18780 has h_0 apart.)
+The S poles of a filter are complex and their conjugates are implied by Re: 2 S real states a channel. Polar poles stay within
+the unit circle whatever training does; cartesian ones are what StripedHyena 1 publishes.
 """
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from hyena.configs.mixers import ModalFilterConfig
-from hyena.modules.kept import KeptFilter
-from hyena.modules.precision import at_least_float32
-from hyena.ops import long_conv, modal
-from hyena.ops.decoding import Decoding
-from hyena.ops.history import Window
-from hyena.ops.tree import State
+from hyena.configs.filters import ModalFilterConfig
+from hyena.modules.modal_stream import ModalStream
+from hyena.ops import modal
 
 
-class Step(NamedTuple):
-    """What one token needs."""
-
-    lam: Tensor
-    read: Tensor
-    now: Tensor
-    """(G, 1): tap 0."""
-    head: Tensor
-    """(G, K_head): taps K_head .. 1, which meet the inputs kept."""
-
-
-@dataclass
-class ModalState(State):
-    """What a modal filter remembers, the same number of bytes at every length."""
-
-    modes: Tensor
-    """(B, G, S, 2): the modes, real and imaginary parts, in float64 (see `hyena.ops.modal`)."""
-    head: Window | None
-    """The last K_head inputs, which the modes have not seen yet."""
-    step: Step
-    """Of the filter when the state was begun: looked up once a stream and not for every token."""
-
-
-class ModalFilter(KeptFilter):
-    """Taps (G, K) for any K; parameters stay in float32 when the model is cast to half precision."""
-
-    head: nn.Parameter | None
+class ModalFilter(ModalStream):
+    """The polar form, for training."""
 
     def __init__(self, config: ModalFilterConfig, groups: int):
         """groups: G, the number of filters. Filters start with an energy of about 1, whatever their poles."""
-        super().__init__(groups)
+        super().__init__(groups, config.order, config.head)
         self.config = config
-        shape = (groups, config.order)
-        radius = torch.empty(shape, dtype=torch.float64).uniform_(config.r_min, config.r_max)
-        # A mode's energy is |R|^2 / (2 (1 - |lam|^2)), so this gives each one 1 / S of the whole.
-        size = ((1 - radius**2) / config.order).sqrt()
+        radius, angle, residues = drawn(config, groups)
         self.log_decay = nn.Parameter((-radius.log()).log().float())
-        self.angle = nn.Parameter(torch.empty(shape).uniform_(0, 2 * math.pi))
-        self.residues = nn.Parameter((torch.randn(*shape, 2) * size[..., None]).float())
-        head = torch.randn(groups, config.head) / math.sqrt(max(config.head, 1))
-        self.head = nn.Parameter(head) if config.head else None
+        self.angle = nn.Parameter(angle.float())
+        self.residues = nn.Parameter(residues)
 
-    def log_poles(self) -> Float[Tensor, "G S 2"]:
-        """(log |lam|, angle) of every pole, in float64. Another parametrisation of the poles overrides this alone."""
+    def exponents(self) -> Float[Tensor, "G S 2"]:
+        """(log |lam|, angle) of every pole, in float64."""
         wide = modal.wide(self.log_decay)
         return torch.stack([-self.log_decay.to(wide).exp(), self.angle.to(wide)], -1)
 
-    def used(self, length: int) -> int:
-        """K: all of them."""
-        return length
+    def amplitudes(self) -> Float[Tensor, "G S 2"]:
+        """(Re R, Im R)."""
+        return self.residues
 
-    def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
-        """Taps start .. stop - 1 alone, never kept: a long filter read in pieces, in bounded memory."""
-        K = self.config.head
-        parts = [] if self.head is None or start >= K else [self.head[:, start:stop]]
-        if stop > K:
-            first = max(start - K, 0)
-            parts.append(modal.modal_taps(self.log_poles(), self.residues, stop - K - first, first))
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def _taps(self, K: int) -> Tensor:
-        """The first K taps."""
-        return self.section(0, K)
+class CartesianFilter(ModalStream):
+    """The published form: `poles` (G, S, 2), real and imaginary parts."""
 
-    def bounded(self) -> bool:
-        """Any length is read."""
-        return False
+    def __init__(self, config: ModalFilterConfig, groups: int):
+        """groups: G. The same filters at the beginning as in the polar form."""
+        super().__init__(groups, config.order, config.head)
+        self.config = config
+        radius, angle, residues = drawn(config, groups)
+        self.poles = nn.Parameter(torch.stack([radius * angle.cos(), radius * angle.sin()], -1).float())
+        self.residues = nn.Parameter(residues)
 
-    def check_length(self, length: int) -> None:
-        """Any length is read."""
+    def exponents(self) -> Float[Tensor, "G S 2"]:
+        """(log |lam|, angle) of every pole, in float64."""
+        return modal.log_poles_of(self.poles)
 
-    def resized(self, length: int) -> None:
-        """Nothing is tied to a length."""
+    def amplitudes(self) -> Float[Tensor, "G S 2"]:
+        """(Re R, Im R)."""
+        return self.residues
 
-    def flops(self, length: int) -> int:
-        """The tail, a product of 2 S terms a tap; it is computed once a forward, not once a sequence."""
-        return 4 * self.config.order * self.groups * max(length - self.config.head, 0)
 
-    # --- the stream: one filter a channel, G = D; for inference, under torch.no_grad() -------------------------------------
+FORMS: dict[str, type[ModalFilter] | type[CartesianFilter]] = {"polar": ModalFilter, "cartesian": CartesianFilter}
 
-    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> ModalState:
-        """Nothing read yet. max_length and decoding are for other filters: nothing here depends on them."""
-        like, shape = self.residues, (batch_size, self.groups, self.config.order, 2)
-        modes = torch.zeros(shape, dtype=modal.wide(like), device=like.device)
-        head = None if self.head is None else Window.begin(batch_size, self.groups, self.config.head, like.detach())
-        return ModalState(modes, head, self.step())
 
-    def state_bytes(self, L: int, decoding: Decoding = "auto") -> int:
-        """Bytes of one row's state, at any length."""
-        modes = 2 * self.config.order * torch.finfo(modal.wide(self.residues)).bits // 8
-        return self.groups * (modes + self.config.head * self.residues.element_size())
-
-    def past(self, state: ModalState, n: int) -> Float[Tensor, "B D n"]:
-        """What the inputs so far give to the next n outputs, in the dtype of the residues."""
-        if n == 1:
-            return self._next(state)
-        if state.head is None:
-            return modal.modal_past(state.modes, self.log_poles(), self.residues, n)
-        # The inputs kept meet taps of the head in the next K_head outputs alone; later ones see them through the modes.
-        K, near = self.config.head, min(n, self.config.head)
-        log_poles, kept = self.log_poles(), state.head.inputs
-        rest = torch.zeros_like(kept[..., :1]).expand(*kept.shape[:2], near)
-        y = long_conv(torch.cat([kept, rest], 2), self.shared(K + near))[..., K:]
-        y = y + modal.modal_past(state.modes, log_poles, self.residues, near)
-        if n == near:
-            return y
-        later = modal.modal_state(kept, log_poles, state.modes)
-        return torch.cat([y, modal.modal_past(later, log_poles, self.residues, n - near)], 2)
-
-    def near(self, state: ModalState, n: int) -> Float[Tensor, "G n"]:
-        """The first n taps: for what the next n inputs do among themselves."""
-        return state.step.now if n == 1 else self.shared(n)
-
-    def present(self, state: ModalState, u: Float[Tensor, "B D n"]) -> Float[Tensor, "B D n"]:
-        """The outputs at the times of inputs (B, D, n) that follow those of the state, which is not changed."""
-        n = u.shape[2]
-        if n == 1:
-            return torch.addcmul(self._next(state), u, state.step.now)
-        return self.past(state, n) + long_conv(u, self.prepared(n, self.groups))
-
-    def _next(self, state: ModalState) -> Tensor:
-        """`past` for one output, in a few operations."""
-        y = modal.modal_read(state.modes, state.step.read).to(self.residues.dtype)
-        if state.head is not None:
-            y = y + (state.head.inputs * state.step.head).sum(-1)
-        return y[..., None]
-
-    def commit(self, state: ModalState, u: Float[Tensor, "B D n"], lengths: Int[Tensor, "B"] | None = None) -> None:
-        """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
-        n = u.shape[2]
-        u = u.detach().to(at_least_float32(u.dtype))
-        entering = u if state.head is None else state.head.followed_by(u)[..., :n]
-        if n == 1:
-            modal.modal_advance(state.modes, state.step.lam, entering[..., 0], lengths)
-        else:
-            state.modes = modal.modal_state(entering, self.log_poles(), state.modes, lengths)
-        if state.head is not None:
-            state.head.append(u, lengths)
-
-    def step(self) -> Step:
-        """The weights of a single token, kept as taps are."""
-        return self._made("step", self._step_weights)
-
-    def _step_weights(self) -> Step:
-        """The same, made anew."""
-        with torch.no_grad():
-            taps = self._taps(self.config.head + 1)
-            return Step(*modal.step_weights(self.log_poles(), self.residues), taps[:, :1].contiguous(), taps[:, 1:].flip(1))
-
-    def _sources(self) -> list[Tensor]:
-        """As in `KeptFilter`, without walking through modules: there are none."""
-        return [t.detach() for t in (self.log_decay, self.angle, self.residues, self.head) if t is not None]
+def drawn(config: ModalFilterConfig, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """|lam| and angles (G, S) in float64 as the options say; residues (G, S, 2) that give each mode 1 / S of an energy of 1."""
+    shape = (groups, config.order)
+    radius = torch.empty(shape, dtype=torch.float64).uniform_(config.r_min, config.r_max)
+    angle = torch.empty(shape).uniform_(0, 2 * math.pi).double()
+    # A mode's energy is |R|^2 / (2 (1 - |lam|^2)).
+    size = ((1 - radius**2) / config.order).sqrt()
+    return radius, angle, (torch.randn(*shape, 2) * size[..., None]).float()

@@ -11,9 +11,10 @@ class Rotary(Float32Module):
 
     inv_freq: Tensor
 
-    def __init__(self, width: int, base: float):
-        """width: w, the channels of a head that turn (even)."""
+    def __init__(self, width: int, base: float, scale: float = 1.0):
+        """width: w, the channels of a head that turn (even); scale: what positions are divided by (arXiv 2306.15595)."""
         super().__init__()
+        self.scale = scale
         exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
         self.register_buffer("inv_freq", (base**-exponents).float())
 
@@ -25,7 +26,7 @@ class Rotary(Float32Module):
             times = torch.arange(x.shape[2], device=x.device)
             if begin is not None:
                 times = begin[:, None, None] + times  # (B, 1, L)
-            angles = times.to(dtype)[..., None] * self.inv_freq.to(dtype)
+            angles = (times.to(dtype) / self.scale)[..., None] * self.inv_freq.to(dtype)
             cos, sin = angles.cos(), angles.sin()
             a, b = x[..., :width].to(dtype).chunk(2, dim=-1)
             turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)

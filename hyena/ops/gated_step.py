@@ -22,7 +22,7 @@ class StepWeights(NamedTuple):
     taps: Float[Tensor, "C K"]
     """Of the short convolution, C = 3 D, the present token's first."""
     bias: Float[Tensor, "C"]
-    lam: Float[Tensor, "D S 2"]
+    lam: Float[Tensor, "D S c"]
     """`modal_advance`'s, and the next is `modal_read`'s, both float64."""
     read: Float[Tensor, "D M"]
     now: Float[Tensor, "D 1"]
@@ -54,6 +54,7 @@ class Token:
         taps, bias, lam, read, now, head, skip = self._weights
         self._native = (
             taps.device.type == "cpu"
+            and lam.shape[2] == 2  # the kernel's modes are complex
             and self._dtype in (torch.float32, torch.float64)
             and kernel.available()
             and all(t.dtype == self._dtype and t.is_contiguous() for t in (taps, bias, now, head, skip) if t is not None)

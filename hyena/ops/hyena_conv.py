@@ -23,7 +23,7 @@ from hyena.ops.native.calls import Short
 def hyena_conv(
     streams: Float[Tensor, "B E L"],
     taps: Float[Tensor, "E S"],
-    bias: Float[Tensor, "E"],
+    bias: Float[Tensor, "E"] | None,
     h: Float[Tensor, "G K"] | Spectrum,
     skip: Float[Tensor, "D"] | None = None,
     *,
@@ -33,13 +33,14 @@ def hyena_conv(
     """q * (h conv (k * v) + skip * (k * v)), where (q, k, v) are the thirds of the streams after a short causal convolution.
 
     streams (B, 3 D, L), any strides; taps (3 D, S) and bias (3 D,) of the short convolution, `taps[:, 0]` meeting the present
-    token; h (G, K) or what `prepare` made of it, skip (D,) and backend as in `long_conv`. offset (3 D,) is added to the streams
-    first: the bias of the projection that they come from, which is cheaper here. Half-precision streams are computed in float32
-    throughout. (arXiv 2302.10866, definition 3.1 with N = 2.)
+    token, no bias being None; h (G, K) or what `prepare` made of it, skip (D,) and backend as in `long_conv`. offset (3 D,) is
+    added to the streams first: the bias of the projection that they come from, which is cheaper here. Half-precision streams
+    are computed in float32 throughout. (arXiv 2302.10866, definition 3.1 with N = 2.)
 
     Raises `HyenaError` (a ValueError) for shapes, dtypes or backends that do not fit.
     """
     filters = h.h if isinstance(h, Spectrum) else h
+    bias = unbiased(taps) if bias is None else bias
     _check(streams, taps, bias, offset, filters, skip)
     L = streams.shape[2]
     if isinstance(h, Spectrum):
@@ -50,6 +51,11 @@ def hyena_conv(
         t is not None and t.requires_grad for t in (streams, taps, bias, offset, filters, skip)
     )
     return hyena_conv_op(streams, taps, bias, offset, filters[:, :L], skip, None, 0, backend, needs_grad)
+
+
+def unbiased(taps: Float[Tensor, "E S"]) -> Float[Tensor, "E"]:
+    """The bias of a short convolution that has none."""
+    return taps.new_zeros(taps.shape[:1])
 
 
 @torch.no_grad()

@@ -79,7 +79,7 @@ def read(directory: Path, step: int) -> tuple[dict[str, Tensor], dict[str, Tenso
     others = [other for other in saved(directory) if other < step]
     cure = f"remove it to go on from step {others[-1]}" if others else "start the run again with --overwrite"
     try:
-        weights = store.read(path).tensors
+        weights = dict(store.read(path).tensors)
         tensors = store.read_safetensors(path / TENSORS)[0]
         return weights, tensors, read_json(path / PROGRESS)
     except HyenaError as error:

@@ -22,16 +22,17 @@ def test_it_is_public():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("build", [language_model, classifier])
 def test_every_letter_head_and_dtype(build: object, dtype: torch.dtype):
-    model = build("HAWR", dtype)
+    model = build("HAWRSMLD", dtype)
     found = inspect(model)
     assert (found.kind, found.dtype) == (model.kind, str(dtype).removeprefix("torch."))
     assert (found.windows, found.length, found.source) == (4, 64, "random legal ids")
-    assert [layer.letter for layer in found.layers] == list("HAWR")
-    assert [layer.mixer for layer in found.layers] == [LETTERS[letter] for letter in "HAWR"]
-    assert [layer.filters is None for layer in found.layers] == [False, True, True, False]
+    assert [layer.letter for layer in found.layers] == list("HAWRSMLD")
+    assert [layer.mixer for layer in found.layers] == [LETTERS[letter] for letter in "HAWRSMLD"]
+    assert [layer.filters is None for layer in found.layers] == [False, True, True, *5 * [False]]
+    assert [layer.short_conv is None for layer in found.layers] == [False, True, True, *4 * [False], True]
     assert not found.not_finite
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert [layer["index"] for layer in values["layers"]] == [0, 1, 2, 3]
+    assert [layer["index"] for layer in values["layers"]] == list(range(8))
     assert "measure" not in values["layers"][0]
 
 

@@ -1,13 +1,16 @@
 """The golden cases, loaded through the production importers."""
 
+import atexit
 import json
+import shutil
+import tempfile
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hyena.checkpoints import load, load_mixer
@@ -36,8 +39,9 @@ class Case:
 
     @cached_property
     def state(self) -> dict[str, Tensor]:
-        """The reference's state dict."""
-        return load_file(self.folder / "state.safetensors")
+        """The reference's state dict; of vortex as the file has it, before loading permutes the rows of Wqkv."""
+        file = {name.removeprefix("ckpt."): t for name, t in self.io.items() if name.startswith("ckpt.")}
+        return load_file(self.folder / "state.safetensors") | file
 
     @property
     def tensors(self) -> list[str]:
@@ -55,7 +59,18 @@ class Case:
         """The name of its format."""
         if self.is_operator:
             return "safari" if self.which == "src" else "safari-standalone"
-        return "hyenadna-hf" if "-hf" in self.name else self.name.split("-")[0]
+        family = self.name.split("-")[0]
+        return "hyenadna-hf" if "-hf" in self.name else {"sh1": "stripedhyena", "sh2": "vortex"}.get(family, family)
+
+    @cached_property
+    def weights(self) -> Path:
+        """The file of its weights, as its format has them."""
+        if self.format != "vortex":
+            return self.folder / "state.safetensors"
+        file = Path(tempfile.mkdtemp(prefix="golden-")) / "model.safetensors"
+        atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+        save_file(self.state, file)
+        return file
 
     def mixer(self, dtype: torch.dtype = torch.float32) -> nn.Module:
         """A new mixer from its weights."""
@@ -63,7 +78,7 @@ class Case:
 
     def model(self, dtype: torch.dtype = torch.float32) -> LanguageModel | Classifier:
         """A new model from its weights."""
-        return load(self.folder / "state.safetensors", self.format, self.config).to(dtype)
+        return load(self.weights, self.format, self.config).to(dtype)
 
     @cache  # noqa: B019
     def trace(self, dtype: torch.dtype = torch.float32) -> Trace:

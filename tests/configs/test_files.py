@@ -187,3 +187,19 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path, read: Any):
         read(tmp_path / "missing")
     with refused(tmp_path, "is a directory"):
         read(tmp_path)
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A field whose default is not that of its class."""
+
+    inner: Inner = field(default_factory=lambda: Inner(8))
+    limited: Outer = field(default_factory=lambda: Outer("b", count=9, inner=Inner(6)))
+
+
+def test_a_table_is_read_onto_the_default_of_its_field():
+    assert from_dict(Wide, {"inner": {}}, "run.toml") == Wide()
+    read = from_dict(Wide, {"limited": {"on": True, "inner": {}}}, "run.toml")
+    assert read == Wide(limited=Outer("b", count=9, on=True, inner=Inner(6)))
+    with refused("run.toml: limited has no key 'oon'", "did you mean 'on'"):
+        from_dict(Wide, {"limited": {"oon": True}}, "run.toml")

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
 from hyena.configs.mixers import (
     LETTERS,
     AttentionConfig,
+    ExplicitConvConfig,
     GatedConvConfig,
     HyenaConfig,
-    ImplicitFilterConfig,
     Mixers,
-    ModalFilterConfig,
+    RealModalConvConfig,
     letters,
 )
 from tests.helpers import refused
@@ -47,7 +48,15 @@ WRONG: dict[str, tuple[type, dict[str, Any], list[str]]] = {
     "negative head": (ModalFilterConfig, {"head": -1}, ["modal head is -1", "0 for none"]),
     "poles outside": (ModalFilterConfig, {"r_max": 1.0}, ["r_max 1.0", "< 1"]),
     "poles crossed": (ModalFilterConfig, {"r_min": 0.9999}, ["r_min is 0.9999", "r_min <= r_max"]),
-    "no short tap of R": (GatedConvConfig, {"short_taps": 0}, ["short_taps is 0", "at least 1"]),
+    "negative short taps of R": (GatedConvConfig, {"short_taps": -1}, ["short_taps is -1", "0 for no"]),
+    "negative short taps of S": (ExplicitConvConfig, {"short_taps": -1}, ["short_taps is -1", "0 for no"]),
+    "negative short taps of L": (RealModalConvConfig, {"short_taps": -1}, ["short_taps is -1", "0 for no"]),
+    "no tap": (ExplicitFilterConfig, {"taps": 0}, ["filter.taps is 0", "at least 1"]),
+    "no group": (ExplicitFilterConfig, {"taps": 3, "groups": 0}, ["filter.groups is 0", "divisor"]),
+    "no length": (ExplicitFilterConfig, {"taps": 3, "decay": "weak", "decay_length": 1}, ["decay_length is 1", "at least 2"]),
+    "a length of nothing": (ExplicitFilterConfig, {"taps": 3, "decay_length": 9}, ["decay_length is 9", "'none'"]),
+    "no real pole": (RealModalFilterConfig, {"order": 0}, ["modal order is 0", "at least 1"]),
+    "no scale": (AttentionConfig, {"rotary_scale": 0.0}, ["rotary_scale is 0.0", "above 0"]),
     "no window": (AttentionConfig, {"window": 0}, ["window is 0", "at least 1"]),
     "odd rotation": (AttentionConfig, {"rotary_width": 3}, ["rotary_width is 3", "even"]),
     "negative rotation": (AttentionConfig, {"rotary_width": -2}, ["rotary_width is -2", "even"]),
@@ -70,6 +79,8 @@ NAMES = [
     (HyenaConfig, "gating", "outter"),
     (HyenaConfig, "activation", "gleu"),
     (ImplicitFilterConfig, "window", "exponental"),
+    (ModalFilterConfig, "form", "polra"),
+    (RealModalFilterConfig, "form", "rate"),
 ]
 
 
@@ -77,6 +88,20 @@ NAMES = [
 def test_a_misspelt_choice_is_refused_in_python_too(cls: type, option: str, value: str):
     with refused(option, value):
         cls(**{option: value})
+
+
+def test_the_convolutions_of_stripedhyena_2_are_as_published():
+    S, M, L = Mixers().S, Mixers().M, Mixers().L
+    for letter in (S, M, L):
+        assert (letter.short_taps, letter.short_bias, letter.in_bias, letter.out_bias) == (3, False, False, True)
+    assert (S.filter.taps, S.skip, S.filter.decay) == (7, False, "none")
+    assert (M.filter.taps, M.skip, M.filter.decay, M.filter.span) == (128, True, "weak", 8192)
+    assert (L.filter.order, L.skip, L.filter.form) == (16, True, "rates")
+
+
+def test_a_double_gated_convolution_has_three_taps_and_none_before():
+    D = Mixers().D
+    assert (D.filter.taps, D.short_taps, D.skip, D.in_bias, D.out_bias) == (3, 0, False, False, False)
 
 
 def test_every_letter_has_its_options():
@@ -95,7 +120,18 @@ def test_options_are_frozen():
 
 
 @pytest.mark.parametrize(
-    "cls", [HyenaConfig, GatedConvConfig, AttentionConfig, ImplicitFilterConfig, ModalFilterConfig, Mixers]
+    "cls",
+    [
+        HyenaConfig,
+        GatedConvConfig,
+        ExplicitConvConfig,
+        RealModalConvConfig,
+        AttentionConfig,
+        ImplicitFilterConfig,
+        ModalFilterConfig,
+        RealModalFilterConfig,
+        Mixers,
+    ],
 )
 def test_equal_options_are_equal(cls: type):
     assert cls() == cls()

@@ -1,12 +1,21 @@
 """`ModelConfig`: derived sizes, what it refuses, and JSON in and out."""
 
 import json
-from dataclasses import fields, is_dataclass
+import math
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 
-from hyena.configs.mixers import AttentionConfig, GatedConvConfig, HyenaConfig, ImplicitFilterConfig, Mixers, ModalFilterConfig
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
+from hyena.configs.mixers import (
+    AttentionConfig,
+    ExplicitConvConfig,
+    GatedConvConfig,
+    HyenaConfig,
+    Mixers,
+    RealModalConvConfig,
+)
 from hyena.configs.model import ModelConfig
 from tests.helpers import refused
 
@@ -14,20 +23,30 @@ FILTER = ImplicitFilterConfig(
     features=5, width=7, inner_layers=1, frequency=2.5, train_features=True, window="none", decay_target=0.1, fast_decay=0.2,
     slow_decay=2.0, shift=0.05, channel_norm=True, init_std=0.1,
 )  # fmt: skip
-MODAL = ModalFilterConfig(order=3, head=5, r_min=0.5, r_max=0.9)
+MODAL = ModalFilterConfig(order=3, head=5, r_min=0.5, r_max=0.9, form="cartesian")
 HYENA = HyenaConfig(
     order=3, short_taps=5, activation="gelu", gating="outer", order_scale=True, skip=False, dropout=0.3, filter=FILTER,
     modal=MODAL,
 )  # fmt: skip
-GATED = GatedConvConfig(short_taps=4, skip=False, in_bias=False, out_bias=False, filter=MODAL)
+GATED = GatedConvConfig(short_taps=4, short_bias=False, skip=False, in_bias=False, out_bias=False, filter=MODAL)
+EXPLICIT = ExplicitConvConfig(
+    short_taps=0, short_bias=True, skip=True, in_bias=True, out_bias=False,
+    filter=ExplicitFilterConfig(taps=9, groups=12, decay="strong", decay_length=50),
+)  # fmt: skip
+REAL = RealModalConvConfig(
+    short_taps=0, short_bias=True, skip=False, in_bias=True, out_bias=False,
+    filter=RealModalFilterConfig(order=3, form="log_poles"),
+)  # fmt: skip
 ATTENTION = AttentionConfig(
-    heads=4, kv_heads=2, rotary_width=6, rotary_base=100.0, qkv_bias=False, out_bias=False, dropout=0.4
+    heads=4, kv_heads=2, rotary_width=6, rotary_base=100.0, rotary_scale=4.0, qkv_bias=False, out_bias=False, dropout=0.4
 )  # fmt: skip
 FULL = ModelConfig(
-    pattern="HW AHR", width=48, vocab_size=30, max_length=100, beyond="extend", tokenizer="file:bpe.json", vocab_multiple=16,
-    norm="rms", norm_eps=1e-6, mlp="gated", mlp_width=80, activation="silu", tied=False, float32_residual=False,
-    position_rows=90, dropout=0.1, embed_dropout=0.2, init_std=0.03,
-    mixers=Mixers(H=HYENA, R=GATED, A=ATTENTION, W=AttentionConfig(heads=2, window=9)),
+    pattern="HW AHR SMLD", width=48, vocab_size=30, max_length=100, beyond="extend", tokenizer="file:bpe.json",
+    vocab_multiple=16, norm="rms", norm_eps=1e-6, mlp="gated", mlp_width=80, activation="silu", later_activation="relu",
+    out_init="wang", tied=False, float32_residual=False, position_rows=90, dropout=0.1, embed_dropout=0.2, init_std=0.03,
+    mixers=Mixers(
+        H=HYENA, R=GATED, S=EXPLICIT, M=EXPLICIT, L=REAL, D=EXPLICIT, A=ATTENTION, W=AttentionConfig(heads=2, window=9)
+    ),
 )  # fmt: skip
 """Every option differs from its default."""
 
@@ -52,11 +71,13 @@ def test_every_option_is_tried():
     differs(FULL, ModelConfig("H", 8, 4), without="mixers")
     differs(HYENA, HyenaConfig())
     differs(GATED, GatedConvConfig())
+    differs(EXPLICIT, ExplicitConvConfig())
+    differs(REAL, RealModalConvConfig())
     assert {f.name for f in fields(ATTENTION) if getattr(ATTENTION, f.name) == f.default} == {"window"}
 
 
 def test_only_mixers_in_the_pattern_are_written():
-    assert list(FULL.to_dict()["mixers"]) == ["A", "H", "R", "W"]
+    assert list(FULL.to_dict()["mixers"]) == ["A", "D", "H", "L", "M", "R", "S", "W"]
     only = FULL.replace(pattern="HH")
     assert list(only.to_dict()["mixers"]) == ["H"]
     assert ModelConfig.from_dict(only.to_dict()).to_dict() == only.to_dict()
@@ -65,6 +86,22 @@ def test_only_mixers_in_the_pattern_are_written():
 def test_a_file_may_leave_out_what_has_a_default():
     config = ModelConfig.from_dict({"pattern": "HA", "width": 8, "vocab_size": 4, "mixers": {"H": {"filter": {"shift": 0.05}}}})
     assert config == ModelConfig("HA", 8, 4, mixers=Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(shift=0.05))))
+
+
+def test_a_letter_of_a_file_is_its_own_and_not_its_classes():
+    values = {"M": {"out_bias": False, "filter": {"groups": 4}}, "W": {"heads": 2}, "D": {"filter": {"taps": 5}}}
+    config = ModelConfig.from_dict({"pattern": "MWD", "width": 8, "vocab_size": 4, "mixers": values})
+    M, W, D = config.mixers.M, config.mixers.W, config.mixers.D
+    assert replace(M, out_bias=True, filter=replace(M.filter, groups=None)) == Mixers().M
+    assert (M.filter.taps, M.filter.decay, M.skip) == (128, "weak", True)
+    assert (W.window, W.heads) == (128, 2)
+    assert (D.filter.taps, D.short_taps) == (5, 0)
+
+
+def test_initial_output_projections():
+    config = ModelConfig("SMLA", 64, 4)
+    assert config.initial_out_std == pytest.approx(math.sqrt(2 / (5 * 64)) / math.sqrt(8))
+    assert config.replace(out_init="wang").initial_out_std == pytest.approx(2 / (4 * 8))
 
 
 def test_spaces_of_a_pattern_are_ignored():
@@ -135,7 +172,7 @@ def test_what_cannot_be_built_is_refused(case: str):
     ("values", "parts"),
     [
         ({"widht": 3}, ["model.json has no key 'widht'", "did you mean 'width'?"]),
-        ({"mixers": {"B": {}}}, ["model.json: mixers", "'B'", "H, R, A, W"]),
+        ({"mixers": {"B": {}}}, ["model.json: mixers", "'B'", "H, R, S, M, L, D, A, W"]),
         ({"mixers": {"H": {"filter": {"shfit": 1}}}}, ["model.json: mixers: H: filter", "'shfit'", "did you mean 'shift'?"]),
         ({"width": True}, ["model.json: width", "True", "a whole number"]),
         ({"beyond": "truncat"}, ["model.json: beyond", "did you mean 'truncate'?", "('error', 'truncate', 'extend')"]),

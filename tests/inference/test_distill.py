@@ -172,7 +172,7 @@ def test_what_lies_past_the_grid_is_told():
     new, measured = layers.distil_layer(filter, 3, 0)
     far = new.double()(20000)[:, 64:].norm(dim=1).detach().numpy()
     np.testing.assert_allclose(measured.past, far, rtol=1e-4)
-    assert new.log_poles()[..., 0].max() < 0
+    assert new.exponents()[..., 0].max() < 0
 
 
 def test_filters_of_zeros_stay_zero():

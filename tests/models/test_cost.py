@@ -41,7 +41,7 @@ def test_a_classifier_maps_once_a_sequence():
     assert model.flops(20) == counted(model, 20)
 
 
-@pytest.mark.parametrize("pattern", ["H", "HAW"])
+@pytest.mark.parametrize("pattern", ["H", "HAW", "RSMLD"])
 def test_cost_is_the_models_own(pattern: str):
     config = small(pattern)
     model = LanguageModel(config)

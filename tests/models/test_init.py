@@ -69,6 +69,21 @@ def test_gated_mlps_too():
     assert_close_to(mlp.down_proj.weight.std().item(), STD / 2, 96 * 384, "down_proj")
 
 
+def test_output_projections_of_stripedhyena_2():
+    model = LanguageModel(ModelConfig("SMLA", 128, 50, mlp="gated", out_init="wang"))
+    for block in model.backbone.blocks:
+        for linear in (block.mixer.out_proj, block.mlp.down_proj):
+            assert_close_to(linear.weight.std().item(), 2 / (4 * math.sqrt(128)), linear.weight.numel(), "into the stream")
+
+
+def test_filters_keep_their_own_beginning():
+    model = LanguageModel(ModelConfig("SML", 256, 50, init_std=STD))
+    S, M, L = (block.mixer.filter for block in model.backbone.blocks)
+    assert_close_to(S.taps.std().item(), 1 / math.sqrt(21), S.taps.numel(), "SE")
+    assert_close_to(M.taps.std().item(), 1 / math.sqrt(8192), M.taps.numel(), "MR")
+    assert (L.p == -1).all()
+
+
 def test_a_classifiers_map_starts_like_the_others():
     model = Classifier(ModelConfig("A", 128, 50, init_std=STD), classes=40)
     assert_close_to(model.score.weight.std().item(), STD, 128 * 40, "score")

@@ -34,7 +34,7 @@ def test_the_stream_is_the_backbones(name: str, B: int, L: int):
     assert_close(model.backbone.norm(x), model.backbone(tokens), **tolerances.FLOAT64)
 
 
-@pytest.mark.parametrize("pattern", ["HAW", "WHA"])
+@pytest.mark.parametrize("pattern", ["HAW", "WHA", "SMLA SMLD", "RHL"])
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 @torch.no_grad()
 def test_mixers_that_read_chunk_by_chunk(pattern: str, rows: int, monkeypatch: pytest.MonkeyPatch):

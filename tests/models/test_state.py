@@ -18,7 +18,9 @@ from tests.helpers import refused, unchecked
 from tests.ops.programs import Program, programs, run
 
 LONGEST = 160
-ENGINES: dict[str, list[Decoding]] = {"H": ["cached", "tiled", "epoched"], "A": ["auto"], "W": ["auto"], "R": ["auto"]}
+ENGINES: dict[str, list[Decoding]] = {"H": ["cached", "tiled", "epoched"], "A": ["auto"], "W": ["auto"]} | {
+    letter: ["auto"] for letter in "RSMLD"
+}
 LETTERS = [(letter, engine) for letter, engines in ENGINES.items() for engine in engines]
 
 

@@ -42,6 +42,12 @@ def test_the_filters_are_those_of_the_length():
     assert_close(taps, model.backbone.blocks[0].mixer.filter(13).detach(), **tolerances.FLOAT64)
 
 
+def test_filters_of_gated_convolutions_too():
+    model, tokens = language_model("SMLRD"), ids(1, 5)
+    for block, taps in zip(model.backbone.blocks, trace(model, tokens).filters, strict=True):
+        assert_close(taps, block.mixer.filter(5).detach(), **tolerances.FLOAT64)
+
+
 def test_the_norms_are_root_mean_squares():
     record = trace(language_model(), ids())
     for norm, stream in zip(record.norms, record.streams, strict=True):

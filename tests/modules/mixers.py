@@ -3,16 +3,17 @@
 import torch
 from torch import Tensor, nn
 
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
 from hyena.configs.mixers import (
     LETTERS,
     AttentionConfig,
     Beyond,
+    ExplicitConvConfig,
     GatedConvConfig,
     HyenaConfig,
-    ImplicitFilterConfig,
     MixerConfig,
     Mixers,
-    ModalFilterConfig,
+    RealModalConvConfig,
 )
 from hyena.modules import build
 
@@ -32,8 +33,28 @@ VARIANTS: dict[str, MixerConfig] = {
     ),
     "R with a head": GatedConvConfig(short_taps=1, filter=ModalFilterConfig(order=3, head=5)),
     "R with a long head": GatedConvConfig(filter=ModalFilterConfig(order=2, head=40, r_min=0.5)),
+    "R of cartesian poles": GatedConvConfig(filter=ModalFilterConfig(order=3, form="cartesian")),
+    "R of cartesian poles with a head, unshortened": GatedConvConfig(
+        short_taps=0, filter=ModalFilterConfig(order=2, head=3, form="cartesian")
+    ),
+    "S in groups, with all": ExplicitConvConfig(
+        short_taps=4, short_bias=True, skip=True, in_bias=True, filter=ExplicitFilterConfig(taps=4, groups=8)
+    ),
+    "S of one tap": ExplicitConvConfig(short_taps=2, out_bias=False, filter=ExplicitFilterConfig(taps=1)),
+    "M in groups": ExplicitConvConfig(
+        skip=True, filter=ExplicitFilterConfig(taps=20, groups=2, decay="strong", decay_length=30)
+    ),
+    "M of one group": ExplicitConvConfig(filter=ExplicitFilterConfig(taps=128, groups=1, decay="normal", decay_length=90)),
+    "L of one log pole, bare": RealModalConvConfig(
+        skip=False, out_bias=False, short_taps=2, filter=RealModalFilterConfig(order=1, form="log_poles")
+    ),
+    "L with all": RealModalConvConfig(short_bias=True, in_bias=True, filter=RealModalFilterConfig(form="log_poles")),
+    "D in groups, with biases": ExplicitConvConfig(
+        short_taps=0, in_bias=True, skip=True, filter=ExplicitFilterConfig(taps=3, groups=16)
+    ),
     "A in groups": AttentionConfig(heads=4, kv_heads=2, rotary_width=4, qkv_bias=False, out_bias=False),
     "A without positions": AttentionConfig(heads=2, rotary_width=0),
+    "A at scaled positions": AttentionConfig(heads=2, rotary_base=500.0, rotary_scale=16.0, qkv_bias=False),
     "W of 1": AttentionConfig(window=1),
     "W of 5, in groups": AttentionConfig(heads=4, kv_heads=1, window=5),
 }

@@ -2,8 +2,15 @@
 
 import pytest
 
-from hyena.configs.mixers import AttentionConfig, HyenaConfig
-from hyena.modules import Attention, Hyena, OuterHyena
+from hyena.configs.mixers import (
+    AttentionConfig,
+    ExplicitConvConfig,
+    GatedConvConfig,
+    HyenaConfig,
+    MixerConfig,
+    RealModalConvConfig,
+)
+from hyena.modules import Attention, GatedConv, Hyena, OuterHyena
 from tests.modules.mixers import mixer
 
 
@@ -12,10 +19,13 @@ from tests.modules.mixers import mixer
     [
         (HyenaConfig(), Hyena),
         (HyenaConfig(gating="outer"), OuterHyena),
+        (GatedConvConfig(), GatedConv),
+        (ExplicitConvConfig(), GatedConv),
+        (RealModalConvConfig(), GatedConv),
         (AttentionConfig(), Attention),
         (AttentionConfig(window=3), Attention),
     ],
-    ids=["H", "H with outer gates", "A", "W"],
+    ids=["H", "H with outer gates", "R", "S", "L", "A", "W"],
 )
-def test_a_configuration_builds_its_class(config: HyenaConfig | AttentionConfig, cls: type):
+def test_a_configuration_builds_its_class(config: MixerConfig, cls: type):
     assert type(mixer(config)) is cls

@@ -16,14 +16,17 @@ from tests import tolerances
 from tests.modules.mixers import ALL, WIDTH, mixer, signal
 from tests.ops.oracle import oracle
 
-VARIANTS = [name for name in ALL if name.startswith("R")]
+VARIANTS = [name for name in ALL if name[0] in "RSMLD"]
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
 def formula(m: GatedConv, x: Tensor) -> Tensor:
-    """W_out (q * (h conv (k * v) + d * k * v)), every convolution a term a tap."""
+    """W_out (q * (h conv (k * v) + d * k * v)), every convolution a term a tap, by the filter's own taps."""
     streams = F.linear(x, m.in_proj.weight, m.in_proj.bias).transpose(1, 2)
-    q, k, v = (oracle(streams, m.short_conv.taps) + m.short_conv.bias[:, None]).chunk(3, dim=1)
+    if m.short_conv is not None:
+        streams = oracle(streams, m.short_conv.taps)
+        streams = streams if m.short_conv.bias is None else streams + m.short_conv.bias[:, None]
+    q, k, v = streams.chunk(3, dim=1)
     y = oracle(v, m.filter(x.shape[1]), m.skip, k, q)
     return F.linear(y.transpose(1, 2), m.out_proj.weight, m.out_proj.bias)
 

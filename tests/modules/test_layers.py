@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from hyena.configs.mixers import Activation
-from hyena.modules.layers import MLP, MLPS, NORMS, GatedMLP, LayerNorm, RMSNorm, activation
+from hyena.modules.layers import MLP, MLPS, NORMS, GatedMLP, LayerNorm, OutsideRMSNorm, RMSNorm, activation
 from tests import tolerances
 
 
@@ -31,6 +31,14 @@ def test_rms_norm():
     norm, x = random_norm("rms"), torch.randn(2, 3, 8).double()
     wanted = x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
     assert_close(norm(x), wanted, **tolerances.FLOAT64)
+
+
+def test_rms_norm_with_its_epsilon_outside_the_root():
+    norm, x = random_norm("rms_outside"), 1e-3 * torch.randn(2, 3, 8).double()
+    wanted = x / (x.norm(dim=-1, keepdim=True) / 8**0.5 + 1e-3) * norm.weight
+    assert_close(norm(x), wanted, **tolerances.FLOAT64)
+    assert not torch.allclose(norm(x), RMSNorm.forward(norm, x))
+    assert norm(torch.zeros(1, 1, 8)).count_nonzero() == 0
 
 
 @pytest.mark.parametrize("kind", NORMS)
@@ -92,4 +100,4 @@ def test_gated_mlp():
 
 def test_the_tables_hold_every_kind():
     assert {"plain": MLP, "gated": GatedMLP} == MLPS
-    assert {"layer": LayerNorm, "rms": RMSNorm} == NORMS
+    assert {"layer": LayerNorm, "rms": RMSNorm, "rms_outside": OutsideRMSNorm} == NORMS

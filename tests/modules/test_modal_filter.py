@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from hyena.configs.mixers import ModalFilterConfig
-from hyena.modules.modal_filter import ModalFilter
+from hyena.modules.modal_filter import FORMS, CartesianFilter, ModalFilter
 from hyena.ops import Spectrum, long_conv
 from tests import tolerances
 
@@ -21,20 +21,26 @@ CONFIGS = {
     "one pole": ModalFilterConfig(order=1),
     "head of one tap": ModalFilterConfig(order=2, head=1),
     "head": ModalFilterConfig(order=3, head=7),
+    "cartesian": ModalFilterConfig(order=3, form="cartesian"),
+    "cartesian with a head": ModalFilterConfig(order=2, head=7, form="cartesian"),
     "long head over fast poles": ModalFilterConfig(order=3, head=40, r_min=0.05, r_max=0.3),
 }
 every_config = pytest.mark.parametrize("name", CONFIGS)
 
 
-def make(name: str = "head", dtype: torch.dtype = torch.float64) -> ModalFilter:
+def make(name: str = "head", dtype: torch.dtype = torch.float64) -> ModalFilter | CartesianFilter:
     """A filter in evaluation mode."""
-    return ModalFilter(CONFIGS[name], G).to(dtype).eval()
+    config = CONFIGS[name]
+    return FORMS[config.form](config, G).to(dtype).eval()
 
 
-def formula(filter: ModalFilter, K: int) -> Tensor:
-    """The head, then Re sum R lam^(t - K_head) with |lam| = exp(-exp(log_decay))."""
-    lam = torch.polar(torch.exp(-torch.exp(filter.log_decay.detach())), filter.angle.detach())
-    t = torch.arange(max(K - filter.config.head, 0))
+def formula(filter: ModalFilter | CartesianFilter, K: int) -> Tensor:
+    """The head, then Re sum R lam^(t - K_head); |lam| = exp(-exp(log_decay)) where its parts are not stored."""
+    if isinstance(filter, CartesianFilter):
+        lam = torch.view_as_complex(filter.poles.detach())
+    else:
+        lam = torch.polar(torch.exp(-torch.exp(filter.log_decay.detach())), filter.angle.detach())
+    t = torch.arange(max(K - filter.head_taps, 0))
     tail = (torch.view_as_complex(filter.residues.detach())[..., None] * lam[..., None] ** t).real.sum(1)
     return tail if filter.head is None else torch.cat([filter.head.detach()[:, :K], tail], 1)
 
@@ -61,10 +67,12 @@ def test_sections_side_by_side_are_the_filter(name: str):
 @every_config
 def test_poles_start_where_the_options_say_and_stay_inside(name: str):
     filter = make(name)
-    size = filter.log_poles()[..., 0].detach().exp()
+    size = filter.exponents()[..., 0].detach().exp()
     assert filter.config.r_min - 1e-6 <= float(size.min()) <= float(size.max()) <= filter.config.r_max + 1e-6
+    if isinstance(filter, CartesianFilter):
+        return
     filter.log_decay.data.fill_(-40.0)
-    assert filter.log_poles()[..., 0].max() <= 0
+    assert filter.exponents()[..., 0].max() <= 0
     filter.log_decay.data.fill_(40.0)
     assert filter(50).isfinite().all()
 
@@ -106,7 +114,7 @@ def test_gradients_reach_poles_residues_and_head():
 
 
 @every_config
-@pytest.mark.parametrize("tensor", ["log_decay", "angle", "residues", "head"])
+@pytest.mark.parametrize("tensor", ["log_decay", "angle", "poles", "residues", "head"])
 def test_a_change_is_always_seen(name: str, tensor: str):
     filter = make(name)
     if dict(filter.named_parameters()).get(tensor) is None:
@@ -116,7 +124,7 @@ def test_a_change_is_always_seen(name: str, tensor: str):
         before, step = filter(60), filter.step()
         assert isinstance(filter.prepared(60, G), Spectrum)
         assert filter.step() is step
-        filter.get_parameter(tensor).data.view(-1)[0] += 0.5
+        filter.get_parameter(tensor).data.view(-1)[0] *= 0.5  # a pole stays within the circle
         assert not torch.equal(filter(60), before)
         assert_close(filter(60), formula(filter, 60), **tolerances.FLOAT64)
         assert_close(long_conv(u, filter.prepared(60, G)), long_conv(u, formula(filter, 60)), **tolerances.FLOAT64)
@@ -137,7 +145,7 @@ def test_nothing_kept_is_copied_or_pickled():
 # --- the stream -------------------------------------------------------------------------------------------------------------
 
 
-def streamed(filter: ModalFilter, u: Tensor, chunks: list[int]) -> Tensor:
+def streamed(filter: ModalFilter | CartesianFilter, u: Tensor, chunks: list[int]) -> Tensor:
     """The convolution of u (B, G, L) chunk by chunk."""
     state, at, parts = filter.init_state(len(u)), 0, []
     for n in chunks:
@@ -195,7 +203,7 @@ def test_a_head_over_fast_poles_costs_no_precision(name: str):
     assert (y - wanted).norm() <= tolerances.MODAL_FLOAT32 * wanted.norm()
 
 
-def streamed_loosely(filter: ModalFilter, u: Tensor) -> Tensor:
+def streamed_loosely(filter: ModalFilter | CartesianFilter, u: Tensor) -> Tensor:
     """Prompt, then token by token."""
     state = filter.init_state(len(u))
     filter.commit(state, u[..., :100])
@@ -225,3 +233,18 @@ def test_decay_by_hand():
         filter.angle.fill_(math.pi)
         filter.residues.copy_(torch.tensor([[[3.0, 1.0]]]))
         assert_close(filter(4), torch.tensor([[3.0, -1.5, 0.75, -0.375]]).double(), **tolerances.FLOAT64)
+
+
+def test_both_forms_are_the_same_filters():
+    polar, cartesian = make("head"), FORMS["cartesian"](ModalFilterConfig(3, 7, form="cartesian"), G).double()
+    cartesian.head, cartesian.residues = polar.head, polar.residues
+    size, angle = polar.exponents().detach().unbind(-1)
+    cartesian.poles.data = torch.view_as_real(torch.polar(size.exp(), angle))
+    assert_close(cartesian(300), polar(300), **tolerances.MODAL)
+
+
+def test_gradients_reach_cartesian_poles_too():
+    filter = make("cartesian").train()
+    filter(20).square().sum().backward()
+    assert {name for name, _ in filter.named_parameters()} == {"poles", "residues"}
+    assert all(p.grad.isfinite().all() and p.grad.count_nonzero() == p.numel() for p in filter.parameters())

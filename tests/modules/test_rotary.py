@@ -59,3 +59,12 @@ def test_the_frequencies_are_loaded_not_recomputed():
     rotary.load_state_dict({"inv_freq": torch.tensor([0.5, 0.25])})
     x = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 1, 2, 4)
     assert_close(rotary(x)[0, 0, 1], torch.tensor([math.cos(0.5), 0.0, math.sin(0.5), 0.0]), rtol=1e-6, atol=1e-7)
+
+
+def test_positions_are_divided_by_the_scale():
+    plain, scaled = Rotary(6, 100.0).double(), Rotary(6, 100.0, scale=4.0).double()
+    assert torch.equal(plain.inv_freq, scaled.inv_freq)
+    x = torch.randn(2, 3, 30, 8).double()
+    assert_close(scaled(x)[:, :, ::4], plain(x[:, :, ::4]), **tolerances.FLOAT64)
+    begin = torch.tensor([8, 40])
+    assert_close(scaled(x[:, :, :1], begin), plain(x[:, :, :1], begin // 4), **tolerances.FLOAT64)

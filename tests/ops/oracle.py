@@ -84,7 +84,7 @@ class Whole(NamedTuple):
 
     streams: Tensor
     taps: Tensor
-    bias: Tensor
+    bias: Tensor | None
     offset: Tensor | None
     h: Tensor
     skip: Tensor | None
@@ -117,5 +117,6 @@ def fused(given: Whole, backend: str = "auto") -> Tensor:
 def composition(given: Whole) -> Tensor:
     """The short convolutions and the long one, each by its definition."""
     x = given.streams if given.offset is None else given.streams + given.offset[:, None]
-    q, k, v = (oracle(x, given.taps) + given.bias[:, None]).chunk(3, dim=1)
+    x = oracle(x, given.taps)
+    q, k, v = (x if given.bias is None else x + given.bias[:, None]).chunk(3, dim=1)
     return oracle(v, given.h, given.skip, pre=k, post=q)

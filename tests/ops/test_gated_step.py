@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from hyena.configs.mixers import GatedConvConfig, ModalFilterConfig
+from hyena.configs.filters import ExplicitFilterConfig, ModalFilterConfig
+from hyena.configs.mixers import ExplicitConvConfig, GatedConfig, GatedConvConfig, Mixers
 from hyena.modules.gated_conv import GatedConv
 from hyena.ops import kernel, modal
 from hyena.ops.gated_step import StepState, StepWeights, Token
@@ -88,11 +89,19 @@ def test_what_the_kernel_cannot_read_is_left_to_others():
 
 
 @needs_the_kernel
-@pytest.mark.parametrize("config", [GatedConvConfig(), GatedConvConfig(skip=False, filter=ModalFilterConfig(order=3, head=4))])
+@pytest.mark.parametrize(
+    "config",
+    [
+        GatedConvConfig(),
+        GatedConvConfig(skip=False, filter=ModalFilterConfig(order=3, head=4)),
+        GatedConvConfig(short_bias=False, filter=ModalFilterConfig(order=3, form="cartesian")),
+        Mixers().S,
+        ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=20, groups=12, decay="strong", decay_length=40)),
+        Mixers().D,
+    ],
+)
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_a_stream_takes_it_and_gives_the_same_without(
-    config: GatedConvConfig, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_stream_takes_it_and_gives_the_same_without(config: GatedConfig, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     m, x = GatedConv(config, 48).to(dtype).eval(), torch.randn(2, 30, 48, dtype=dtype)
     calls, peek = [], Token.peek
 

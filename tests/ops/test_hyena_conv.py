@@ -52,7 +52,7 @@ def test_values_and_gradients_are_those_of_the_parts(shape: tuple[int, ...], bac
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("absent", [("offset",), ("skip",), ("offset", "skip")], ids="-".join)
+@pytest.mark.parametrize("absent", [("offset",), ("skip",), ("bias",), ("offset", "skip", "bias")], ids="-".join)
 def test_whatever_is_not_given_is_left_out(absent: tuple[str, ...], backend: str):
     assert_right(whole(2, 4, 33, 33, 2)._replace(**dict.fromkeys(absent)), backend)
 

@@ -187,3 +187,47 @@ def test_one_token_for_some_rows():
     wanted = recurrence(u[..., None], log_poles, state)
     assert_close(after[[0, 2]], wanted[[0, 2]], **tolerances.FLOAT64)
     assert torch.equal(after[1], state[1])
+
+
+# --- real modes -------------------------------------------------------------------------------------------------------------
+
+
+def real_system(D: int = 3, S: int = 4) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Log poles and residues of real modes, (D, S, 1) each, and the same as complex ones without imaginary parts."""
+    log_poles, residues = system(D, S)
+    real = log_poles[..., :1].contiguous(), residues[..., :1].contiguous()
+    return real, (torch.cat([real[0], 0 * real[0]], -1), torch.cat([real[1], 0 * real[1]], -1))
+
+
+@pytest.mark.parametrize("L", LENGTHS)
+def test_real_modes_are_complex_ones_without_imaginary_parts(L: int):
+    real, complex_ones = real_system()
+    u, before = torch.randn(2, 3, L, dtype=torch.float64), torch.randn(2, 3, 4, 1, dtype=torch.float64)
+    assert_close(modal_taps(*real, L, 3), modal_taps(*complex_ones, L, 3), **tolerances.MODAL)
+    both = torch.cat([before, 0 * before], -1)
+    lengths = torch.tensor([L, L // 2])
+    after = modal_state(u, real[0], before, lengths)
+    assert after.shape == before.shape
+    assert_close(after, modal_state(u, complex_ones[0], both, lengths)[..., :1], rtol=0, atol=1e-11)
+    assert_close(
+        modal_past(after, *real, L), modal_past(torch.cat([after, 0 * after], -1), *complex_ones, L), rtol=0, atol=1e-11
+    )
+
+
+def test_one_token_of_real_modes():
+    (log_poles, residues), u = real_system()[0], torch.randn(2, 3, 30, dtype=torch.float64)
+    lam, read = step_weights(log_poles, residues)
+    state = torch.zeros(2, 3, 4, 1, dtype=torch.float64)
+    for t in range(30):
+        assert_close(modal_read(state, read), modal_past(state, log_poles, residues, 1)[..., 0], **tolerances.FLOAT64)
+        modal_advance(state, lam, u[:, :, t], torch.tensor([1, 1]) if t % 2 else None)
+    assert_close(state, modal_state(u, log_poles), **tolerances.FLOAT64)
+
+
+def test_gradients_of_real_modes_are_those_of_the_definition():
+    given = [t.requires_grad_() for t in real_system()[0]]
+    weight, t = torch.randn(3, 130, dtype=torch.float64), torch.arange(130) + 3
+    ours = torch.autograd.grad((modal_taps(*given, 130, 3) * weight).sum(), given)
+    wanted = torch.autograd.grad(((given[1] * (given[0] * t).exp()).sum(1) * weight).sum(), given)
+    for a, b in zip(ours, wanted, strict=True):
+        assert_close(a, b, rtol=1e-10, atol=1e-10)

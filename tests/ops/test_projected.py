@@ -15,12 +15,14 @@ B, L, C, K = 2, 70, 5, 33
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("block", [1, 3, 4, 64])
 @pytest.mark.parametrize("bare", [False, True])
-def test_it_is_projection_and_convolution(bare: bool, block: int, backend: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("G", [8, 4, 2, 1])
+def test_it_is_projection_and_convolution(G: int, bare: bool, block: int, backend: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(projected, "BLOCK", block)
     D = 8
     x, weight, taps, bias = (torch.randn(s, dtype=torch.float64) for s in ((B, L, C), (3 * D, C), (3 * D, 3), (3 * D,)))
     offset, skip = (None, None) if bare else (torch.randn(3 * D, dtype=torch.float64), torch.randn(D, dtype=torch.float64))
-    h = prepare(torch.randn(D, K, dtype=torch.float64) / K**0.5, L, backend=backend)
+    h = prepare(torch.randn(G, K, dtype=torch.float64) / K**0.5, L, channels=D, backend=backend)
+    bias = None if bare else bias
     streams = (x @ weight.T).transpose(1, 2)
     wanted = hyena_conv(streams if offset is None else streams + offset[:, None], taps, bias, h, skip)
     found = projected_hyena_conv(x, weight, offset, taps, bias, h, skip)

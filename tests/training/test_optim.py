@@ -59,9 +59,10 @@ KNOBS = Mixers(
         LanguageModel(MODEL.replace(pattern="HAW", mixers=KNOBS)),
         LanguageModel(MODEL.replace(pattern="HA", tied=False, norm="rms", mlp="gated")),
         LanguageModel(MODEL.replace(pattern="A")),
+        LanguageModel(MODEL.replace(pattern="RSMLD")),
         Classifier(MODEL.replace(pattern="HH")),
     ],
-    ids=["HAW", "untied", "attention", "classifier"],
+    ids=["HAW", "untied", "attention", "gated convolutions", "classifier"],
 )
 def test_every_parameter_is_in_exactly_one_group(model: LanguageModel | Classifier):
     grouped = [id(p) for group in parameter_groups(model, CONFIG) for p in group["params"]]

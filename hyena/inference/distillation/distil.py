@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from hyena.configs.mixers import ModalFilterConfig
+from hyena.configs.filters import ModalFilterConfig
 from hyena.configs.model import ModelConfig
 from hyena.errors import HyenaError
 from hyena.inference.distillation.compare import compare

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyena.configs.mixers import ModalFilterConfig
+from hyena.configs.filters import ModalFilterConfig
 from hyena.inference.distillation.exponentials import FEW, energy, residues, values
 from hyena.inference.distillation.fit import STEPS, fit
 from hyena.modules.filter_rows import FilterRows
@@ -67,7 +67,7 @@ def distil_layer(
         # What is stored is rounded: the residues are chosen for the poles that there will be.
         new.log_decay.data[rows] = (-modes.log_poles.real).clamp(min=_SLOWEST).log().to(new.log_decay.dtype)
         new.angle.data[rows] = modes.log_poles.imag.to(new.angle.dtype)
-        p = torch.view_as_complex(new.log_poles()[rows].detach().double().contiguous())
+        p = torch.view_as_complex(new.exponents()[rows].detach().double().contiguous())
         R = residues(p, tail) if head < K else torch.zeros_like(p)
         new.residues.data[rows] = torch.view_as_real(R).to(new.residues.dtype)
         R = torch.view_as_complex(new.residues.data[rows].double())
