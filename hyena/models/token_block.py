@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from hyena.models.block import Block
 from hyena.modules import GatedConv
 from hyena.modules.layers import MLP, GatedMLP, LayerNorm, RMSNorm, activation
-from hyena.modules.modal_filter import ModalFilter
+from hyena.modules.explicit_filter import ExplicitFilter
+from hyena.modules.modal_filter import CartesianFilter, ModalFilter
+from hyena.modules.real_modal import LogPoleFilter, RateFilter
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import kernel
 from hyena.ops.gated_block import BlockWeights, LinearWeights, NormWeights, TokenBlock, readable
 
-_PLAIN = (Block, GatedConv, ModalFilter, ShortConv, nn.Linear, nn.Dropout, LayerNorm, RMSNorm, MLP, GatedMLP)
+_FILTERS = (ModalFilter, CartesianFilter, ExplicitFilter, LogPoleFilter, RateFilter)
+_PLAIN = (Block, GatedConv, *_FILTERS, ShortConv, nn.Linear, nn.Dropout, LayerNorm, RMSNorm, MLP, GatedMLP)
 
 
 class PlainBlock:

@@ -82,10 +82,11 @@ def test_sizes_heads_and_biases(rows: int, width: int, bare: bool, taken: list[b
         assert_close(found, m(ids)[:, 5:], **tolerances.STREAM)
 
 
-def test_a_hybrid_goes_both_ways(taken: list[bool]):
-    m, ids = build(pattern="RHAR", width=32), torch.randint(0, 11, (2, 30))
+@pytest.mark.parametrize("pattern", ["RHAR", "SMLAD"])
+def test_a_hybrid_goes_both_ways(pattern: str, taken: list[bool]):
+    m, ids = build(pattern=pattern, width=32), torch.randint(0, 11, (2, 30))
     found = stream(m, ids)
-    assert taken == 2 * 25 * [True]
+    assert taken == sum(letter not in "HA" for letter in pattern) * 25 * [True]
     with torch.no_grad():
         assert_close(found, m(ids)[:, 5:], **tolerances.STREAM)
 
