@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hyena.models.block import Block
 from hyena.modules import GatedConv
-from hyena.modules.layers import MLP, GatedMLP, LayerNorm, RMSNorm, activation
 from hyena.modules.explicit_filter import ExplicitFilter
+from hyena.modules.layers import MLP, GatedMLP, LayerNorm, RMSNorm, activation
 from hyena.modules.modal_filter import CartesianFilter, ModalFilter
 from hyena.modules.real_modal import LogPoleFilter, RateFilter
 from hyena.modules.short_conv import ShortConv
