@@ -75,6 +75,8 @@ class Streamed:
     ) -> tuple[Float[Tensor, "B L D"], Any]:
         """See `Mixer.extend`. Without gradient."""
         check_lengths(lengths, x.shape[0], x.shape[1])
+        if lengths is not None:  # a transform would spread the rounding errors of whatever stands in the padding
+            x = x.masked_fill(torch.arange(x.shape[1], device=x.device)[:, None] >= lengths[:, None, None], 0)
         moved: State = state.taken()
         y, new = self.peek(x, moved)
         self.commit(moved, new, lengths)

@@ -39,7 +39,7 @@ def test_a_resumed_run_does_not_start_from_them_again(text: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("model", "parts"),
     [
-        (LanguageModel(MODEL.replace(width=8)), ("backbone.embedding.weight", "(256, 8)", "(256, 16)")),
+        (LanguageModel(MODEL.replace(width=8)), ("filter.decay", "(8,)", "(16,)")),
         (LanguageModel(MODEL.replace(pattern="HH")), ("unknown", "backbone.blocks.1")),
         (LanguageModel(MODEL.replace(max_length=64)), ("filter.t", "(64,)", "(32,)")),
         (Classifier(MODEL), ("Classifier", "language model")),
