@@ -2,7 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-#define HYENA_ABI 4
+#define HYENA_ABI 5
 
 enum { HYENA_F32, HYENA_F64, HYENA_BF16, HYENA_F16 };
 enum { HYENA_IDENTITY, HYENA_GELU, HYENA_GELU_TANH, HYENA_RELU, HYENA_SILU };
@@ -71,7 +71,7 @@ typedef struct {
     HyenaNorm mixer_norm, mlp_norm;
     HyenaLinear in, mixed;       // (3 D, D), (D, D)
     HyenaLinear gate, up, down;  // (hidden, D), its weight null: down(act(up)); else down(act(gate) up); (hidden, D); (D, hidden)
-    int64_t hidden, activation, threads;
+    int64_t hidden, activation;
     const void* x;  // (B, D)
     void* out;      // (B, D)
 } HyenaBlock;

@@ -14,12 +14,11 @@ from hyena.modules import GatedConv
 from hyena.modules.explicit_filter import ExplicitFilter
 from hyena.modules.layers import MLP, GatedMLP, LayerNorm, RMSNorm, activation
 from hyena.modules.modal_filter import CartesianFilter, ModalFilter
-from hyena.modules.real_modal import LogPoleFilter, RateFilter
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import kernel
 from hyena.ops.gated_block import BlockWeights, LinearWeights, NormWeights, TokenBlock, readable
 
-_FILTERS = (ModalFilter, CartesianFilter, ExplicitFilter, LogPoleFilter, RateFilter)
+_FILTERS = (ModalFilter, CartesianFilter, ExplicitFilter)
 _PLAIN = (Block, GatedConv, *_FILTERS, ShortConv, nn.Linear, nn.Dropout, LayerNorm, RMSNorm, MLP, GatedMLP)
 
 

@@ -79,7 +79,7 @@ class TokenBlock:
         if step is None:
             return None
         out = torch.empty_like(x)
-        block = tokens.Block(step, *self._constant, torch.get_num_threads(), x.data_ptr(), out.data_ptr())
+        block = tokens.Block(step, *self._constant, x.data_ptr(), out.data_ptr())
         tokens.extend(block, self._dtype)
         return out
 

@@ -1,6 +1,6 @@
-"""One token of a gated convolution with a modal filter by the compiled kernel: two calls for some thirty small operations.
+"""One token of a gated convolution by the compiled kernel: two calls for some thirty small operations.
 
-    q, k, v = the thirds of short_conv(x);  u = k v;  y = q (h conv u + skip u);   h: K_head taps, then S modes
+    q, k, v = the thirds of short_conv(x);  u = k v;  y = q (h conv u + skip u);   h: K_head taps, then S modes, either may be none
 
 `peek` reads what is kept and changes nothing, `commit` takes the token in. `modules/gated_conv.py` has the same in PyTorch, for
 any number of tokens; tests hold the two against each other.
@@ -89,7 +89,7 @@ class Token:
 
     def _call(self, B: int, state: StepState, *io: Tensor | None) -> tokens.Step:
         """The arguments of the kernel; io: x, u and y."""
-        return tokens.Step(B, *self._sizes, 1, *self._addresses, *tokens.addresses((*state, *io)))
+        return tokens.Step(B, *self._sizes, torch.get_num_threads(), *self._addresses, *tokens.addresses((*state, *io)))
 
     def _fits(self, x: Tensor, state: StepState) -> bool:
         """Whether the kernel reads all as it is: contiguous, in one dtype beside the float64 of the modes."""
