@@ -108,7 +108,7 @@ def resolved(model: Model) -> ModelConfig:
         pattern=config.layers,
         mlp_width=None if config.hidden == 4 * config.width and config.mlp == "plain" else config.hidden,
         later_activation=None if config.later_activation == config.activation else config.later_activation,
-        tokenizer=None if (config.tokenizer, config.vocab_size) == ("bytes", 256) else config.tokenizer,
+        tokenizer=one_spelling(config).tokenizer,
         beyond=config.beyond if "H" in config.layers else "error",
         mixers=replace(mixers, H=H, A=A, R=R, S=S, M=M, D=D),
     )
@@ -173,11 +173,19 @@ def _differences(config: ModelConfig, head: Head | None, again: ModelConfig, for
     if head is not None and format.head is None:
         return [("a classifier's head", head, "a language model")]
     found = [(f"head {key}", head[key], value) for key, value in (format.head or {}).items() if head and head[key] != value]
-    before, after = _flat(config.to_dict()), _flat(again.to_dict())
+    before, after = (_flat(one_spelling(each).to_dict()) for each in (config, again))
     # The head of a classifier stands alone: whether an unused language-model head would be tied means nothing.
     skipped = {"tied"} if head is not None else set()
     found += [(k, before.get(k), after.get(k)) for k in before if k not in skipped and before[k] != after.get(k)]
     return found
+
+
+def one_spelling(config: ModelConfig) -> ModelConfig:
+    """Rows of the head that one multiple or another gives are the same rows, and bytes are what 256 symbols mean anyway."""
+    return config.replace(
+        vocab_multiple=1 if config.rows == config.vocab_size else config.rows,
+        tokenizer=None if (config.tokenizer, config.vocab_size) == ("bytes", 256) else config.tokenizer,
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hyena.errors import HyenaError
 
 FORWARD_TAPS = 128
 """From this many taps on, vortex convolves by FFT and stores its taps forward (engine.py: parallel_fir)."""
+CHARACTERS = "CharLevelTokenizer"
 
 
 # --- rows and taps ----------------------------------------------------------------------------------------------------------
@@ -141,6 +142,11 @@ def kept_keys(keys: Iterable[str]) -> list[str]:
 def norm_kind(flash: bool) -> Literal["rms", "rms_outside"]:
     """layers.py: RMSNorm adds eps outside of the root, flash_attn's kernel (use_flash_rmsnorm) within it."""
     return "rms" if flash else "rms_outside"
+
+
+def symbols(rows: int, tokenizer: str | None) -> int:
+    """CharLevelTokenizer knows bytes alone (tokenizer.py): of the 512 rows of Evo's heads 256 stand for one, the others pad."""
+    return min(rows, 256) if tokenizer == CHARACTERS else rows
 
 
 def inner_width(width: int, given: int | None, multiple: int) -> int:

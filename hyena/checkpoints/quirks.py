@@ -76,6 +76,11 @@ QUIRKS = [
         "`_extra_state` (fp8 scales) and `mixer.mixer.filter.t` are not computed with, kept word for word",
     ),
     Quirk(_STRIPED, "fixups.norm_kind", "eps of the RMS norm stands outside of the root unless `use_flash_rmsnorm`"),
+    Quirk(
+        _STRIPED,
+        "fixups.symbols",
+        "`vocab_size` counts the rows of the head, 512 in Evo's: with CharLevelTokenizer 256 of them are symbols, the rest padding",
+    ),
     Quirk(_STRIPED, "fixups.inner_width", "`inner_mlp_size` null: 8/3 of the width, rounded up to `inner_size_multiple_of`"),
     Quirk(
         (_SH2,), "fixups.later_activation", "`evo2_style_activations`: the first MLP has its activation, the later ones none"

@@ -61,7 +61,7 @@ def _attention(format: str, config: AttentionConfig, options: Mapping[str, Any])
 def _rows(options: Mapping[str, Any], format: str) -> Change:
     """The order of the 3 D rows of projections and short filters."""
     steps: list[Change] = []
-    if format == "vortex" and options["interleave"]:
+    if format == "vortex" and options.get("interleave"):
         steps.append((fixups.interleaved_rows, fixups.published_interleaved_rows))
     if options.get("column_split_hyena", True):
         heads = options["num_attention_heads"]

@@ -53,11 +53,13 @@ def _shared(o: Account[Any], width: int, heads: int) -> dict[str, Any]:
         raise HyenaError(f"{o.source}: num_attention_heads {heads} does not divide hidden_size {width}")
     multiple = o.whole("inner_size_multiple_of", 64) * o.whole("model_parallel_size", 1)
     rows, tokenizer = o.whole("vocab_size"), o.take("tokenizer_type", None)
+    symbols = fixups.symbols(rows, tokenizer)
     return {
         "width": width,
-        "vocab_size": rows,
+        "vocab_size": symbols,
+        "vocab_multiple": 1 if symbols == rows else rows,
         "max_length": o.whole("max_seqlen", o.whole("max_sequence_len", 8192)),
-        "tokenizer": "bytes" if tokenizer == "CharLevelTokenizer" and rows != 256 else None,
+        "tokenizer": "bytes" if tokenizer == fixups.CHARACTERS else None,
         "norm": fixups.norm_kind(o.take("use_flash_rmsnorm", False)),
         "norm_eps": o.number("eps"),
         "mlp": "gated",
@@ -71,7 +73,7 @@ def _shared_options(config: ModelConfig, A: AttentionConfig) -> dict[str, Any]:
     """The inverse of `_shared` and `_attention`."""
     heads = A.heads or 1
     return {
-        "vocab_size": config.vocab_size,
+        "vocab_size": config.rows,
         "hidden_size": config.width,
         "num_filters": config.width,
         "num_layers": len(config.layers),
@@ -104,7 +106,7 @@ def _shared_options(config: ModelConfig, A: AttentionConfig) -> dict[str, Any]:
         "use_laughing_hyena": False,
         "inference_mode": True,
         "prefill_style": "fft",
-        **({"tokenizer_type": "CharLevelTokenizer"} if config.tokenizer == "bytes" or config.vocab_size == 256 else {}),
+        **({"tokenizer_type": fixups.CHARACTERS} if config.tokenizer == "bytes" or config.vocab_size == 256 else {}),
     }
 
 

@@ -12,6 +12,7 @@ from hyena.errors import HyenaError
 from hyena.inference.prefill import chunk_tokens, prefill
 from hyena.inference.prompts import Lengths, Prompts, as_prompts, check_room
 from hyena.inference.sampling import Sampling, Seed, check_seed, generators, sample
+from hyena.inference.sequences import drawable
 from hyena.inference.stops import Watch
 from hyena.models import LanguageModel
 from hyena.models.modes import evaluating
@@ -67,7 +68,7 @@ def check_work(
     check_seed(seed, len(prompts) * samples)
     check_room(model, max(map(len, prompts)), count)
     most = model.config.vocab_size
-    legal = list(range(most)) if allowed is None else sorted(set(allowed))
+    legal = list(drawable(model)) if allowed is None else sorted(set(allowed))
     if not legal or legal[0] < 0 or legal[-1] >= most:
         raise HyenaError(f"allowed is {legal[:8]}: ids from 0 to {most - 1} are needed, at least one")
     if decoding != "recompute":

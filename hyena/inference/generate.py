@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from hyena.data.streaming import stream_decoder
+from hyena.errors import HyenaError
 from hyena.inference.engine import Decoding, Work, check_work, draw
 from hyena.inference.prompts import Lengths, Prompts
 from hyena.inference.sampling import Sampling, Seed
-from hyena.inference.sequences import tokenizer_of
+from hyena.inference.sequences import drawable, tokenizer_of
 from hyena.inference.stops import Stop, Stops, Watch
 from hyena.models import LanguageModel
 from hyena.models.budget import DEFAULT_MEMORY
@@ -40,7 +41,8 @@ def generate(
 
     temperature 0 takes the likeliest token; top_k and top_p narrow the choice. seed: the same seed draws the same tokens: one
     number, from which every row gets its own (the first has the number itself), or a list of one a row (none given: PyTorch's
-    global generator). allowed: ids that may be drawn; none given: all `vocab_size` symbols, never the padding rows of the head.
+    global generator). allowed: ids that may be drawn; none given: all `vocab_size` symbols that the model's tokenizer has, never
+    the padding rows of the head.
 
     samples: rows that go on from each prompt, which is read once; they stand side by side. stop: ids, and texts in the model's
     tokenizer, at which a row ends; what is returned ends before them, with the last token that has no part in one.
@@ -50,7 +52,7 @@ def generate(
     Raises `HyenaError` where prompt and new tokens exceed what the model takes, or an option has no meaning.
     """
     sampling = Sampling(temperature, top_k, top_p)
-    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, allowed, samples, max_memory)
+    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory)
     stops = Stops.of(stop, work.legal)
     watches = watch(work, stops) if stops else None
     drawn = list(draw(work, watches))
@@ -67,8 +69,14 @@ def _like(given: Tensor | Sequence[int], ids: Tensor, model: LanguageModel) -> T
     """Ids where a prompt was, and of its dtype where that holds every id of the vocabulary."""
     if not isinstance(given, Tensor):
         return ids.cpu()
-    fits = torch.iinfo(given.dtype).max >= model.config.vocab_size
+    fits = torch.iinfo(given.dtype).max >= model.config.vocab_size - 1
     return ids.to(given.device, given.dtype if fits else torch.int64)
+
+
+def _allowed(model: LanguageModel, allowed: Sequence[int] | None, stop: Stop) -> Sequence[int] | None:
+    """What may be drawn; where texts are to end a row, nothing that the tokenizer cannot decode."""
+    texts = isinstance(stop, str) or (not isinstance(stop, int) and any(isinstance(each, str) for each in stop))
+    return drawable(model, text=True) if texts and allowed is None and isinstance(model, LanguageModel) else allowed
 
 
 def stream(
@@ -90,7 +98,7 @@ def stream(
     With `stop` the tokens that make up a stop are among them, and a row that has stopped gives -1; it ends when all have.
     For text that ends before a stop see `stream_text`.
     """
-    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, allowed, samples, max_memory)
+    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory)
     stops = Stops.of(stop, work.legal)
     return draw(work, watch(work, stops) if stops else None)
 
@@ -100,6 +108,9 @@ def watch(work: Work, stops: Stops, text: bool = False) -> list[Watch]:
     if not (text or stops.texts):
         return [Watch(stops, None) for _ in range(work.rows)]
     tokenizer = tokenizer_of(work.model)
+    if work.legal[-1] >= tokenizer.vocab_size:
+        last = tokenizer.vocab_size - 1
+        raise HyenaError(f"allowed has id {work.legal[-1]}, which tokenizer {tokenizer.spec!r} has not: its ids are 0 .. {last}")
     if tokenizer.spec == "dna":  # as prompts are: either case, and nothing that is no base
         stops = replace(stops, texts=tuple(tokenizer.decode(tokenizer.encode(text)) for text in stops.texts))
     prompts = [prompt[-8:].tolist() for prompt in work.prompts for _ in range(work.samples)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hyena.data.tokenizers import Tokenizer, load_tokenizer
+from hyena.data.tokenizers import ByteTokenizer, DNATokenizer, Tokenizer, load_tokenizer
 from hyena.errors import HyenaError
 from hyena.models import Classifier, LanguageModel
 from hyena.models.budget import most_rows
@@ -30,6 +30,17 @@ def tokenizer_of(model: LanguageModel | Classifier) -> Tokenizer:
     if spec is not None and spec.startswith("file:") and model.tokenizer_file is not None:
         return load_tokenizer(f"file:{model.tokenizer_file.name}", model.tokenizer_file.parent)
     return load_tokenizer(spec or "bytes")
+
+
+def drawable(model: LanguageModel | Classifier, text: bool = False) -> range:
+    """The ids that may be drawn where nothing is said: those of the vocabulary that the model's tokenizer, if it names one, has.
+
+    text: whether the tokenizer is needed anyway; one in a file is not read for this alone.
+    """
+    size = model.config.vocab_size
+    if text or model.config.tokenizer in (ByteTokenizer.spec, DNATokenizer.spec):
+        size = min(size, tokenizer_of(model).vocab_size)
+    return range(size)
 
 
 def as_rows(model: LanguageModel | Classifier, sequences: Sequences) -> list[Tensor]:

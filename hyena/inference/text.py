@@ -10,7 +10,7 @@ from hyena.errors import HyenaError
 from hyena.inference.engine import Decoding, Work, check_work, draw
 from hyena.inference.generate import watch
 from hyena.inference.sampling import Sampling, Seed
-from hyena.inference.sequences import tokenizer_of
+from hyena.inference.sequences import drawable, tokenizer_of
 from hyena.inference.stops import Stop, Stops, Watch
 from hyena.models import LanguageModel
 from hyena.models.budget import DEFAULT_MEMORY
@@ -88,7 +88,9 @@ def _begin(
         raise HyenaError(f"prompts is {prompts!r}: pass a list of texts, [text] for a single one")
     tokenizer = tokenizer_of(model)
     ids = [_encoded(tokenizer, prompt, i, len(prompts)) for i, prompt in enumerate(prompts)]
-    allowed = tokenizer.legal_ids if allowed is None else allowed
+    if allowed is None:
+        allowed = drawable(model, text=True)
+        allowed = allowed if tokenizer.legal_ids is None else [i for i in tokenizer.legal_ids if i in allowed]
     work = check_work(model, ids, None, count, sampling, seed, decoding, allowed, samples, max_memory)
     return work, watch(work, Stops.of(stop, work.legal), text=True)
 

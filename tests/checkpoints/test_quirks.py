@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -91,6 +92,14 @@ def said(tmp_path: Path) -> None:
     assert [w.category for w in found] == [PrecisionWarning]
 
 
+def writes_bytes(tmp_path: Path) -> None:
+    """Half of the rows of Evo's heads are padding, which is never drawn, and of which a tokenizer knows nothing."""
+    path, config = written(case("sh1-lm-evo"), tmp_path, as_it_is)
+    check_model(case("sh1-lm-evo"), path, config)
+    model = load(path, "stripedhyena", config)
+    assert (model.config.vocab_size, model.config.rows, model.config.tokenizer) == (256, 512, "bytes")
+
+
 def prefixed(state: State, _: Config) -> None:
     for key in list(state):
         state[f"backbone.{key}"] = state.pop(key)
@@ -152,6 +161,7 @@ WITHOUT: dict[str, tuple[Any, list[Callable[[Path], None]]]] = {
     "fixups.tied_unembed": (lambda *_: None, [golden("sh1-lm-evo"), golden("sh2-lm", repeated_embedding)]),
     "fixups.kept_keys": (lambda _: [], [golden("sh2-lm", extra_keys)]),
     "fixups.norm_kind": (lambda _: "rms", [golden("sh1-lm"), golden("sh2-lm")]),
+    "fixups.symbols": (lambda rows, _: rows, [writes_bytes]),
     "fixups.inner_width": (lambda width, given, _: given or 4 * width, [golden("sh1-lm-evo")]),
     "fixups.later_activation": (lambda _: None, [golden("sh2-lm")]),
     "fixups.kv_heads": (lambda *_: None, [golden("sh1-lm")]),
@@ -184,6 +194,14 @@ def test_every_quirk_has_its_name_and_its_test():
         module, name = quirk.undone_by.split(".")
         assert hasattr(importlib.import_module(f"hyena.checkpoints.{module}"), name), quirk
     assert {name.partition(",")[0] for name in WITHOUT} == {quirk.undone_by for quirk in QUIRKS}
+
+
+def test_every_fix_up_is_a_quirk():
+    home = importlib.import_module("hyena.checkpoints.fixups")
+    own = [f for name, f in vars(home).items() if isinstance(f, FunctionType) and f.__module__ == home.__name__]
+    names = {f"fixups.{f.__name__}" for f in own if not f.__name__.startswith(("published_", "_"))}
+    assert len(names) > 15
+    assert names == {quirk.undone_by for quirk in QUIRKS if quirk.undone_by.startswith("fixups.")}
 
 
 def test_the_page_has_the_same_table():

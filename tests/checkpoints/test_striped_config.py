@@ -1,12 +1,20 @@
 """The published configurations of the large models, read: sizes as the publications say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from hyena.checkpoints import fixups, load
+from hyena.checkpoints.express import one_spelling, resolved
 from hyena.checkpoints.striped_config import striped_config, striped_options, vortex_config, vortex_options
+from hyena.configs import presets
+from hyena.configs.model import ModelConfig
 from hyena.models import LanguageModel
+from tests import tolerances
+from tests.checkpoints.golden import case
+from tests.configs.test_presets import INDICES
 
 _NOT_READ = {
     "mlp_init_method": "torch.nn.init.zeros_",
@@ -141,3 +149,60 @@ def test_values_that_the_publications_name():
     assert evo2.pattern == "SMLASMLSMLASMLSMLASMLSMLASMLSMLA"
     assert (evo2.activation, evo2.later_activation, evo2.mixers.A.rotary_scale) == ("gelu", "identity", 128)
     assert evo1.tokenizer == evo2.tokenizer == "bytes"
+    assert evo1.vocab_size == evo2.vocab_size == 256, "of 512 rows"
+    assert evo1.rows == evo2.rows == 512
+
+
+# As the published configurations say: width, layers, heads, filters of MR and SE, width of the MLPs, max_seqlen, rotary base, scale.
+SIZES = {
+    "evo2_50m": (640, 11, 10, 64, 1792, 8192, 1e4, 1),
+    "evo2_100m": (768, 15, 12, 64, 2048, 8192, 1e4, 1),
+    "evo2_1b": (1920, 25, 15, 128, 5120, 8192, 1e4, 1),
+    "evo2_7b": (4096, 32, 32, 256, 11264, 1_048_576, 1e4, 128),
+    "evo2_20b": (8192, 24, 64, 512, 22528, 1_048_576, 1e6, 128),
+    "evo2_40b": (8192, 50, 64, 512, 22528, 1_048_576, 1e6, 128),
+}
+
+
+def evo2(name: str) -> dict[str, Any]:
+    """A published configuration of Evo 2."""
+    width, layers, heads, groups, inner, length, base, scale = SIZES[name]
+    lists = zip(("attn", "hcl", "hcm", "hcs"), INDICES[name], strict=True)
+    return (
+        EVO_2
+        | {f"{letter}_layer_idxs": [int(i) for i in found.split()] for letter, found in lists}
+        | {"hidden_size": width, "num_filters": width, "hcl_filter_groups": width, "num_layers": layers}
+        | {"num_attention_heads": heads, "hcm_filter_groups": groups, "hcs_filter_groups": groups, "inner_mlp_size": inner}
+        | {"max_seqlen": length, "rotary_emb_base": base, "rotary_emb_scaling_factor": scale}
+        | {"use_interpolated_rotary_pos_emb": scale != 1}
+    )
+
+
+def spelt(config: ModelConfig) -> dict[str, Any]:
+    """A configuration with one spelling for each function."""
+    with torch.device("meta"):
+        return one_spelling(resolved(LanguageModel(config))).to_dict()
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_evo_2_as_published_is_its_preset(name: str):
+    assert spelt(vortex_config(evo2(name))) == spelt(getattr(presets, name)())
+
+
+def test_stripedhyena_1_as_published_is_its_preset():
+    assert spelt(striped_config(SH_7B)) == spelt(presets.sh_7b())
+    # The published configuration of 131,072 bases still says 8,192.
+    assert spelt(striped_config(EVO_1).replace(max_length=131_072)) == spelt(presets.evo1_131k())
+
+
+def test_an_option_that_is_not_given_is_what_the_published_code_takes_for_it(tmp_path: Path):
+    """`interleave`, which older configurations have not: rows in three blocks."""
+    c = case("sh2-lm")
+    state = {
+        key: fixups.interleaved_rows(tensor) if key.endswith(("projections.weight", "short_filter_weight")) else tensor
+        for key, tensor in c.state.items()
+    }
+    torch.save(state, tmp_path / "model.pt")
+    model = load(tmp_path / "model.pt", "vortex", {key: value for key, value in c.config.items() if key != "interleave"})
+    with torch.no_grad():
+        torch.testing.assert_close(model(c.io["input_ids"]), c.io["logits"], **tolerances.GOLDEN_STRIPED)

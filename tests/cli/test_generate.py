@@ -10,10 +10,12 @@ import pytest
 import torch
 
 import hyena
+from hyena.checkpoints import convert
 from hyena.data import ByteTokenizer, DNATokenizer, FileTokenizer
 from hyena.inference import generate_text
 from hyena.inference.prefill import token_bytes
 from hyena.models import LanguageModel
+from tests.checkpoints.test_striped import directory
 from tests.cli.conftest import Run
 from tests.helpers import unchecked
 from tests.training.runs import MODEL
@@ -104,6 +106,17 @@ def test_each_token_is_shown_when_it_is_drawn(run: Run, models: Path, monkeypatc
         i = order.index(letter)
         assert order[i - 1 : i + 2] == ["computed", letter, "seen"]
         del order[i - 1 : i + 2]
+
+
+def test_a_published_model_with_more_rows_than_bytes_writes_text(run: Run, tmp_path: Path):
+    convert(directory(tmp_path / "source", "sh2-lm"), tmp_path / "evo")
+    assert (hyena.load(tmp_path / "evo").config.vocab_size, hyena.load(tmp_path / "evo").config.rows) == (256, 512)
+    line = ["generate", tmp_path / "evo", "--prompt", "ACGT", "--max-new-tokens", "60", "--temperature", "50", "--seed", "0"]
+    for more in ([], ["--stop", "never written"], ["--decoding", "recompute"]):
+        status, out, err = run(*line, *more)
+        assert (status, err) == (0, "")
+        assert out.startswith("ACGT")
+        assert len(set(out)) > 20, "any byte may come at such a temperature"
 
 
 def words(path: Path) -> Path:

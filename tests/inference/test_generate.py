@@ -158,6 +158,41 @@ def test_only_what_is_allowed_is_drawn(temperature: float, allowed: object):
     assert temperature != 50.0 or set(ids[:, 5:].flatten().tolist()) == set(allowed)
 
 
+BYTES = [(256, 512), (512, 1)]
+"""Symbols and the multiple of the rows: bytes in a head of 512 rows, as Evo has it, said in two ways."""
+
+
+@pytest.mark.parametrize(("vocab_size", "vocab_multiple"), BYTES)
+@pytest.mark.parametrize("temperature", [0.0, 50.0])
+@pytest.mark.parametrize("stop", [(), "no such text", [0, "nor this"]])
+def test_what_the_tokenizer_has_not_is_never_drawn(vocab_size: int, vocab_multiple: int, temperature: float, stop: object):
+    model = model_of(vocab_size=vocab_size, vocab_multiple=vocab_multiple)
+    model.backbone.embedding.weight.data[256:] = 10 * model.backbone.embedding.weight.data[:256]  # the likeliest by far
+    assert model(PROMPT).shape[2] == 512
+    assert (model(PROMPT).argmax(-1) >= 256).any()
+    rows = generate(model, PROMPT.repeat(10, 1), 20, temperature=temperature, seed=0, stop=stop)
+    drawn = torch.cat([row[5:] for row in rows])
+    assert drawn.max() < 256
+    assert len(drawn.unique()) > 5
+
+
+def test_what_the_tokenizer_has_not_can_be_allowed_but_makes_no_text():
+    model = model_of(vocab_size=512)
+    assert set(generate(model, PROMPT, 8, seed=0, allowed=[300, 511])[:, 5:].flatten().tolist()) <= {300, 511}
+    with refused("allowed has id 511", "tokenizer 'bytes'", "0 .. 255"):
+        generate(model, PROMPT, 8, allowed=[65, 511], stop="x")
+    with refused("allowed", "0 to 255"):
+        generate(model_of(vocab_size=256, vocab_multiple=512), PROMPT, 8, allowed=[300])
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [(torch.uint8, True), (torch.int8, False), (torch.int16, True)])
+def test_a_type_that_holds_every_id_is_kept(dtype: torch.dtype, kept: bool):
+    model, prompt = model_of(), PROMPT % 100
+    ids = generate(model, prompt.to(dtype), 4, seed=0)
+    assert ids.dtype == (dtype if kept else torch.int64)
+    assert torch.equal(ids.long(), generate(model, prompt, 4, seed=0))
+
+
 @pytest.mark.parametrize("allowed", [[], [12], [-1, 3]])
 def test_ids_that_do_not_exist_cannot_be_allowed(allowed: list[int]):
     with refused("allowed", "0 to 11"):

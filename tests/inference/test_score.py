@@ -44,6 +44,23 @@ def test_it_is_the_sum_of_log_probabilities():
     assert isinstance(found.total, float)
 
 
+@torch.no_grad()
+def test_a_head_with_more_rows_than_bytes_is_scored_over_all_of_them():
+    m = language_model("HH", mixers=MIXERS, vocab_size=256, vocab_multiple=512, tokenizer="bytes")
+    text = "ACGTTGCA"
+    ids = torch.tensor(list(text.encode()))
+    padding = torch.tensor([65, 300, 511])  # ids that no text has, and the rows still
+    logits = m(ids[None])
+    assert logits.shape[2] == 512
+    assert not torch.allclose(logits.log_softmax(-1)[..., :256], logits[..., :256].log_softmax(-1))
+    same, found, padded = score(m, [text])[0], score(m, [ids])[0], score(m, [padding], bos=0)[0]
+    assert torch.equal(same.per_token, found.per_token)
+    assert_close(found.per_token, written_out(m, ids), **tolerances.FLOAT64)
+    assert_close(padded.per_token, written_out(m, torch.cat([torch.tensor([0]), padding])), **tolerances.FLOAT64)
+    with refused("id 512", "0 .. 511"):
+        score(m, [torch.tensor([65, 512])])
+
+
 def test_short_sequences_have_no_score():
     nothing, one, two = score(model(), [row(0), row(1), row(2)])
     for empty in (nothing, one):

@@ -1,5 +1,7 @@
 """Text in, text out: stops that straddle tokens, characters that do, several prompts and samples."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +144,32 @@ def test_a_stop_for_dna_is_read_as_prompts_are():
     assert generate_text(model, ["ACGT"], 20, seed=0, stop=whole[10:13].lower())[0] == stopped
     with refused("'X'", "not a DNA letter"):
         generate_text(model, ["ACGT"], 20, seed=0, stop="ACX")
+
+
+@pytest.mark.parametrize(("vocab_size", "vocab_multiple"), [(256, 512), (512, 1)])
+def test_a_head_with_more_rows_than_bytes_writes_bytes(vocab_size: int, vocab_multiple: int):
+    model = model_of(vocab_size=vocab_size, vocab_multiple=vocab_multiple, tokenizer="bytes")
+    model.backbone.embedding.weight.data[256:] = 10 * model.backbone.embedding.weight.data[:256]
+    for sampling in (GREEDY, Sampling(50.0)):
+        (text,) = generate_text(model, ["ACGT"], 25, sampling, seed=0)
+        assert text.startswith("ACGT")
+        assert generate_text(model, ["ACGT"], 25, sampling, seed=0, stop="never written") == [text]
+    (text,) = generate_text(model, ["A"], 25, Sampling(50.0), seed=0, allowed=b"ACGT")
+    assert set(text) <= set("ACGT")
+    if vocab_size == 512:
+        with refused("allowed has id 400", "tokenizer 'bytes'", "0 .. 255"):
+            stream_text(model, ["A"], 5, allowed=[65, 400])
+
+
+def test_a_head_with_more_rows_than_a_file_has_symbols(tmp_path: Path):
+    tokenizers = pytest.importorskip("tokenizers")
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="c"))
+    raw.save(str(tmp_path / "words.json"))
+    model = model_of(vocab_size=8, tokenizer="file:words.json")
+    model.tokenizer_file = tmp_path / "words.json"
+    (text,) = generate_text(model, ["a"], 20, Sampling(50.0), seed=0)
+    assert set(text.split()) == set("abc")
+    ids = torch.zeros(1, 1, dtype=torch.int64)
+    assert generate(model, ids, 40, 50.0, seed=0).max() > 2, "of ids alone a file's tokenizer is not asked"
+    (row,) = generate(model, ids, 40, 50.0, seed=0, stop="d")
+    assert row.max() <= 2
