@@ -4,6 +4,8 @@ import importlib
 import io
 import os
 import sys
+import warnings
+from typing import TextIO
 
 from hyena.errors import HyenaError
 
@@ -62,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             from hyena.configs.files import nearest
 
             raise HyenaError(f"unknown command {name!r}{nearest(name, COMMANDS)}; the commands: {', '.join(COMMANDS)}")
-        return importlib.import_module(f"hyena.cli.{name}").run(rest)
+        with warnings.catch_warnings():
+            warnings.showwarning = _shown
+            return importlib.import_module(f"hyena.cli.{name}").run(rest)
     except HyenaError as error:
         print(f"hyena: {error}", file=sys.stderr)
         return 2
@@ -75,3 +79,21 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a full disk, a directory that may not be written
         print(f"hyena: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
         return 2
+
+
+_SHOWN = warnings.showwarning
+
+
+def _shown(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours in one line, as errors are; any other as Python shows it."""
+    if category.__module__.startswith("hyena."):
+        print(f"hyena: warning: {message}", file=sys.stderr)
+    else:
+        _SHOWN(message, category, filename, lineno, file, line)
