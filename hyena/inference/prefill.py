@@ -11,16 +11,17 @@ from hyena.models import LanguageModel
 from hyena.models.budget import OPTION, readable
 from hyena.models.state import ModelState
 from hyena.modules import Hyena
-from hyena.modules.attention import SCORES, Attention
+from hyena.modules.attention import MASK, SCORES, Attention
+from hyena.modules.modal_stream import ModalStream
 from hyena.modules.precision import at_least_float32
 
 _MOST = 2**17
 """Tokens of a chunk, all rows together: more are not faster."""
+_LONG = 2**13
+"""Tokens at which the bytes that a filter keeps are taken as growing with the length."""
 
 
-_MASK = 5
-"""Bytes of a mask for one query and key: a truth value, and a number for the kernel."""
-_MASKS = _MASK * SCORES
+_MASKS = MASK * SCORES
 """Bytes that masks take at most: attention works on so many scores at a time."""
 
 
@@ -83,7 +84,7 @@ def chunk_tokens(model: LanguageModel, prompts: list[Tensor], max_memory: int | 
     rows, longest = len(prompts), max(map(len, prompts))
     if max_memory is None:
         return max(rows, _MOST)
-    each, mask = token_bytes(model), mask_bytes(model, longest)
+    each, mask = token_bytes(model) + filter_bytes(model) // rows, mask_bytes(model, longest)
     # Masks grow with chunk times length up to a number of bytes, and no further.
     least = rows * each + min(rows * mask, _MASKS)
     if max_memory < least:
@@ -97,7 +98,13 @@ def chunk_tokens(model: LanguageModel, prompts: list[Tensor], max_memory: int | 
 def mask_bytes(model: LanguageModel, longest: int) -> int:
     """Bytes that one more token in a chunk takes for the masks of attention over `longest` tokens."""
     every = any(isinstance(block.mixer, Attention) and block.mixer.window is None for block in model.backbone.layers)
-    return _MASK * longest if every else 0
+    return MASK * longest if every else 0
+
+
+def filter_bytes(model: LanguageModel) -> int:
+    """Bytes that all filters keep for one more token of a chunk in every row: taps and their transforms, which rows share."""
+    filters = [m for block in model.backbone.layers for m in block.mixer.modules() if isinstance(m, ModalStream)]
+    return sum(f.kept_bytes(_LONG) for f in filters) // _LONG
 
 
 def token_bytes(model: LanguageModel) -> int:

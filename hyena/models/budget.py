@@ -1,12 +1,15 @@
 """How the work of `layerwise` is cut to fit a number of bytes, and what it then takes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from hyena.errors import HyenaError
 from hyena.models.backbone import Backbone
+from hyena.modules.attention import MASK, SCORES, Attention
 from hyena.modules.hyena_long import Blocks, by_channels, bytes_of
+from hyena.modules.kept import KeptFilter
 from hyena.modules.precision import at_least_float32
 from hyena.ops import kernel
 
@@ -19,8 +22,10 @@ _CHUNK_ELSEWHERE = 2**28
 """Bytes of an MLP's hidden rows at a time: what the second-level cache of two cores holds, and plenty for an accelerator."""
 _MOST_CHANNELS, _FEWEST_CHANNELS = 64, 8
 """Channels at a time: more are not faster; with fewer, norms and filters would be computed all too often."""
-PIECE = 8192
-"""Tokens at a time of mixers that go on with a state: a modal filter's powers are made again for each piece."""
+PIECES = (8192, 2048, 512)
+"""Tokens at a time of mixers that go on with a state, the fastest first: a modal filter's powers are made again for each."""
+KEPT = 2**20
+"""Bytes of a filter's taps above which they are made again for every sequence in place of being kept."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,16 @@ class Budget:
     """What layer-by-layer work over B sequences of L tokens takes, in bytes."""
 
     blocks: Blocks
+    piece: int
+    """Tokens at a time, of all sequences together, of mixers that read chunk by chunk."""
     stream: int
     """The residual stream."""
     mixed: int
     """As much again for the results of the mixers that are worked by channels."""
     streams: int
-    """Projections and filters of a block of channels."""
+    """Projections and filters of a block of channels, and taps that are kept."""
     state: int
-    """The largest state of a mixer that reads chunk by chunk."""
+    """The largest state of a mixer that reads chunk by chunk, with what a chunk of it takes."""
     rest: int
     """Rows at a time, ids, results, and the workspace of the convolution."""
 
@@ -53,12 +60,12 @@ def plan_blocks(
     lean: the way that takes the least.
     """
     choices = _choices(backbone.config.width)
-    for channels, keep in choices[-1:] if lean else choices:
-        budget = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), layers)
+    for channels, keep, piece in choices[-1:] if lean else choices:
+        budget = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), piece, layers)
         if max_memory is None or budget.total <= max_memory:
             return budget
-    channels, keep = choices[0]
-    fast = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), layers)
+    channels, keep, piece = choices[0]
+    fast = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), piece, layers)
     raise HyenaError(
         f"{_sequences(B, L)} needs {readable(budget.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
         f"{OPTION} {readable(max_memory or 0)}: allow that much, or work in windows"
@@ -89,10 +96,12 @@ def _sequences(B: int, L: int) -> str:
     return f"a sequence of {L:,} tokens" if B == 1 else f"a batch of {B} sequences of {L:,} tokens"
 
 
-def _choices(width: int) -> list[tuple[int, bool]]:
-    """(channels at a time, whether the filter's features are kept), the fastest first."""
+def _choices(width: int) -> list[tuple[int, bool, int]]:
+    """(channels at a time, whether the filter's features are kept, tokens of a chunk), the fastest first."""
     sizes = sorted({min(width, c) for c in (_MOST_CHANNELS, 48, 32, 24, 16, _FEWEST_CHANNELS)}, reverse=True)
-    return [*((c, True) for c in sizes), *((c, False) for c in sizes if c <= 32)]
+    most, *fewer = PIECES
+    choices = [*((c, True, most) for c in sizes), *((c, False, most) for c in sizes if c <= 32)]
+    return [*choices, *((sizes[-1], False, piece) for piece in fewer)]
 
 
 def _tokens(backbone: Backbone) -> int:
@@ -102,7 +111,7 @@ def _tokens(backbone: Backbone) -> int:
     return max(64, min(2**16, _CHUNK.get(weight.device.type, _CHUNK_ELSEWHERE) // (max(config.hidden, config.width) * size)))
 
 
-def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, layers: int | None) -> Budget:
+def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, piece: int, layers: int | None) -> Budget:
     """What one way takes."""
     weight, config = backbone.embedding.weight, backbone.config
     D, rows, size = config.width, B * L, weight.element_size()
@@ -110,16 +119,28 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, layers: int | No
     mixers = [block.mixer for block in backbone.layers[:layers]]
     hyenas = [mixer for mixer in mixers if by_channels(mixer)]
     others = [mixer for mixer in mixers if not by_channels(mixer)]
+    chunk = min(L, max(1, piece // B))
+    kept = [m.kept_bytes(chunk) for mixer in others for m in mixer.modules() if isinstance(m, KeptFilter)]
     work = max((workspace(L, mixer.filter.used(L), max(4, size)) for mixer in hyenas), default=0)
     return Budget(
         blocks,
+        piece,
         stream=rows * D * residual,
         mixed=rows * D * size if hyenas else 0,
-        streams=max((bytes_of(mixer, B, L, blocks) for mixer in hyenas), default=0),
-        state=max((B * mixer.state_bytes(L) for mixer in others), default=0)
-        + (min(PIECE, rows) * 16 * D * max(4, size) if others else 0),
+        streams=max((bytes_of(mixer, B, L, blocks) for mixer in hyenas), default=0)
+        + max((bytes for bytes in kept if bytes > KEPT), default=0)
+        + sum(bytes for bytes in kept if bytes <= KEPT),
+        state=max((_chunked(mixer, B, L, chunk, max(4, size)) for mixer in others), default=0),
         rest=work + min(blocks.tokens, rows) * (2 * config.hidden + 6 * D + 4 * config.rows) * max(4, size) + 24 * rows,
     )
+
+
+def _chunked(mixer: Any, B: int, L: int, chunk: int, size: int) -> int:
+    """What a mixer that reads so many tokens of each of B sequences at a time takes: its state, streams, and masks of attention."""
+    masks = 0
+    if isinstance(mixer, Attention) and mixer.window is None and chunk < L:
+        masks = MASK * min(chunk * L, SCORES)
+    return B * (mixer.state_bytes(L) + 16 * mixer.width * chunk * size) + masks
 
 
 def workspace(L: int, K: int, size: int) -> int:

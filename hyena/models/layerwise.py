@@ -14,9 +14,10 @@ from torch import Tensor
 
 from hyena.models.backbone import Backbone
 from hyena.models.block import Block
-from hyena.models.budget import PIECE, Budget, plan_blocks
+from hyena.models.budget import KEPT, Budget, plan_blocks
 from hyena.modules.hyena import Hyena
 from hyena.modules.hyena_long import Blocks, Room, by_channels, mixed
+from hyena.modules.kept import KeptFilter
 from hyena.modules.layers import MLP, activate_
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import plain_linear
@@ -81,13 +82,17 @@ def _through(block: Block, x: Tensor, B: int, L: int, budget: Budget, room: Room
         _hyena(block, block.mixer, x, B, L, budget.blocks, room)
         return
     rows, state = x.view(B, L, -1), block.mixer.init_state(B, max_length=L)
-    for some in pieces(L, max(1, PIECE // B)):
+    chunk = min(L, max(1, budget.piece // B))
+    for some in pieces(L, chunk):
         y, state = block.mixer.extend(block.mixer_norm(rows[:, some]), state)
         part = rows[:, some] + y
         flat = part.view(-1, part.shape[-1])
         for few in pieces(len(flat), budget.blocks.tokens):
             _mlp(block, flat[few], room)
         rows[:, some] = part
+    for filter in block.mixer.modules():
+        if isinstance(filter, KeptFilter) and filter.kept_bytes(chunk) > KEPT:
+            filter.forget()  # of all layers they would be more than the stream
 
 
 def _hyena(block: Block, mixer: Hyena, x: Tensor, B: int, L: int, blocks: Blocks, room: Room) -> None:

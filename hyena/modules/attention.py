@@ -27,6 +27,8 @@ def heads_for(width: int) -> int:
 
 SCORES = 2**26
 """Scores of a mask held at once: longer chunks are worked in blocks of queries."""
+MASK = 5
+"""Bytes of a mask for one query and key: a truth value, and a number for the kernel."""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hyena.modules.precision import Float32Module
 from hyena.ops import Spectrum, prepare
+from hyena.ops.kernel import points, rounded
 
 T = TypeVar("T")
 
@@ -80,6 +81,17 @@ class KeptFilter(Float32Module):
         if kept.spectrum is None or kept.spectrum.length != ahead:
             kept.spectrum = prepare(h, ahead, channels=channels)
         return kept.spectrum
+
+    def kept_bytes(self, length: int) -> int:
+        """What `prepared` keeps for sequences of `length` tokens: taps, and a transform of two numbers for each of its points."""
+        ahead = _ahead(length)
+        K = self.used(ahead)
+        numbers = K + 2 * rounded(points(ahead, K, gradient=False))
+        return self.groups * numbers * max(t.element_size() for t in self._sources())
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._cached = None
 
     def _made(self, name: str, make: Callable[[], T]) -> T:
         """What `make` makes of the filter's tensors, kept like the taps."""

@@ -13,7 +13,7 @@ from tests.helpers import refused
 from tests.models.small import language_model
 
 ENGINES = ["auto", "cached", "tiled", "epoched"]
-PATTERNS = ["HH", "HA", "HW", "R"]
+PATTERNS = ["HH", "HA", "HW", "R", "SMLA SMLD", "RRAR"]
 LENGTHS = (5, 1, 40, 2, 40)
 """Equal and unequal ones, a single token, more and less than a block of the tiled engine."""
 NEW = 60

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-from hyena.configs.mixers import AttentionConfig, HyenaConfig, ImplicitFilterConfig, Mixers
+from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
+from hyena.configs.mixers import (
+    AttentionConfig,
+    ExplicitConvConfig,
+    GatedConvConfig,
+    HyenaConfig,
+    Mixers,
+    RealModalConvConfig,
+)
 from hyena.configs.model import ModelConfig
 from hyena.models import Classifier, LanguageModel
 
@@ -12,6 +20,15 @@ MIXERS = Mixers(
     W=AttentionConfig(window=5),
 )
 """Options that differ from the defaults, where a letter has them."""
+STRIPED = Mixers(
+    R=GatedConvConfig(filter=ModalFilterConfig(order=3, form="cartesian")),
+    S=ExplicitConvConfig(filter=ExplicitFilterConfig(taps=7, groups=4)),
+    M=ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=20, groups=2)),
+    L=RealModalConvConfig(filter=RealModalFilterConfig(order=5, form="log_poles")),
+    A=AttentionConfig(heads=4, kv_heads=2, rotary_scale=4.0, qkv_bias=False),
+)
+"""The letters of StripedHyena as they are published: poles, taps in groups, log poles, heads in groups."""
+HYBRIDS = ["SMLA SMLA", "RRAR", "DSWH"]
 
 
 def small(pattern: str = "HAW", **options: object) -> ModelConfig:

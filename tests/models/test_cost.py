@@ -5,10 +5,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hyena.configs.mixers import Mixers
 from hyena.models import Classifier, LanguageModel, cost
 from hyena.models.cost import Cost
 from hyena.ops.plan import conv_flops
-from tests.models.small import ids, small
+from tests.models.small import HYBRIDS, STRIPED, ids, small
 
 
 def counted(model: LanguageModel | Classifier, L: int) -> int:
@@ -36,12 +37,34 @@ def test_operations_of_hyena_are_those_that_pytorch_counts_and_the_convolutions(
     assert model.flops(L) == counted(model, L) + uncounted
 
 
+def gated_convolutions(model: LanguageModel, L: int) -> int:
+    """What PyTorch does not count as products: convolutions by the convention, gates, products of taps with their decay."""
+    total, D = 0, model.config.width
+    for letter in model.config.layers.replace("A", ""):
+        config = model.config.mixer(letter)
+        total += 2 * 3 * D * config.short_taps * L + 2 * D * L
+        if letter in "RL":
+            total += conv_flops(1, D, L, L, D)
+            continue
+        K = min(L, config.filter.taps)
+        total += 2 * D * K * L + (0 if config.filter.decay == "none" else (config.filter.groups or D) * K)
+    return total
+
+
+@pytest.mark.parametrize("mixers", [STRIPED, Mixers()], ids=["published", "defaults"])
+@pytest.mark.parametrize("pattern", ["SMLA SMLA", "RRAR", "DSAD"])
+@pytest.mark.parametrize("L", [1, 32, 64])  # the taps of modal filters are made in squares
+def test_operations_of_hybrids_are_those_that_pytorch_counts_and_the_convolutions(pattern: str, mixers: Mixers, L: int):
+    model = LanguageModel(small(pattern, mixers=mixers, mlp="gated", norm="rms_outside"))
+    assert model.flops(L) == counted(model, L) + gated_convolutions(model, L)
+
+
 def test_a_classifier_maps_once_a_sequence():
     model = Classifier(small("A"), classes=3)
     assert model.flops(20) == counted(model, 20)
 
 
-@pytest.mark.parametrize("pattern", ["H", "HAW", "RSMLD"])
+@pytest.mark.parametrize("pattern", ["H", "HAW", "RSMLD", *HYBRIDS])
 def test_cost_is_the_models_own(pattern: str):
     config = small(pattern)
     model = LanguageModel(config)

@@ -1,6 +1,7 @@
 """Layer by layer in bounded memory against the plain forward."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hyena.models.layerwise import normed, stream_of
 from hyena.models.logprobs import predicted
 from tests import tolerances
 from tests.helpers import refused
-from tests.models.small import ids, language_model
+from tests.models.small import HYBRIDS, STRIPED, ids, language_model
 
 PLAIN = Mixers(H=HyenaConfig(filter=ImplicitFilterConfig(features=5, width=8)))
 OPTIONS = {
@@ -40,6 +41,16 @@ def test_the_stream_is_the_backbones(name: str, B: int, L: int):
 def test_mixers_that_read_chunk_by_chunk(pattern: str, rows: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hyena.models.budget._tokens", lambda _: rows)
     model, tokens = language_model(pattern), ids(2, 40)
+    x = stream_of(model.backbone, tokens)
+    assert_close(model.backbone.norm(x), model.backbone(tokens), **tolerances.FLOAT64)
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+@pytest.mark.parametrize("piece", [1, 9, 8192])
+@torch.no_grad()
+def test_hybrids_as_they_are_published(pattern: str, piece: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hyena.models.budget.PIECES", (piece,))
+    model, tokens = language_model(pattern, mixers=replace(STRIPED, H=PLAIN.H)), ids(2, 40)
     x = stream_of(model.backbone, tokens)
     assert_close(model.backbone.norm(x), model.backbone(tokens), **tolerances.FLOAT64)
 

@@ -1,5 +1,6 @@
 """The state of a whole model: any program of what may be done with rows gives what the full forward gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hyena.models.state import Draft, ModelState
 from hyena.ops.decoding import Decoding
 from tests import tolerances
 from tests.helpers import refused, unchecked
+from tests.models.small import HYBRIDS, STRIPED
 from tests.ops.programs import Program, programs, run
 
 LONGEST = 160
@@ -28,10 +30,16 @@ def model(pattern: str, beyond: Beyond = "truncate", max_length: int = 70, **opt
     """A small model in float64 whose filters end before the longest streams do."""
     torch.manual_seed(0)
     mixers = Mixers(H=HyenaConfig(order=3 if "H" in pattern else 2), W=AttentionConfig(window=9))
+    own = {"mixers": mixers} | options
     config = ModelConfig(
-        pattern=pattern, width=8, vocab_size=11, max_length=max_length, beyond=beyond, mixers=mixers, init_std=0.3, **options
+        pattern=pattern, width=8, vocab_size=11, max_length=max_length, beyond=beyond, init_std=0.3, **own
     )
     return LanguageModel(config).double().eval()
+
+
+def hybrid(pattern: str) -> LanguageModel:
+    """The same with letters of StripedHyena as they are published."""
+    return model(pattern, norm="rms_outside", mlp="gated", mixers=replace(STRIPED, W=AttentionConfig(window=9)))
 
 
 class Stream:
@@ -80,6 +88,13 @@ def test_letters_together(program: Program):
     run(Stream(model("HARWH", position_rows=LONGEST, norm="rms", mlp="gated"), "tiled", None), program, 2, LONGEST)
 
 
+@pytest.mark.parametrize("pattern", HYBRIDS)
+@settings(max_examples=40, deadline=None)
+@given(program=programs(8))
+def test_hybrids_as_they_are_published(pattern: str, program: Program):
+    run(Stream(hybrid(pattern), "auto", None), program, 2, LONGEST)
+
+
 @pytest.mark.parametrize("pattern", ["HH", "HARW", "R"])
 @pytest.mark.parametrize("engine", ["cached", "tiled", "epoched"])
 def test_bytes_are_counted(pattern: str, engine: Decoding):
@@ -89,6 +104,19 @@ def test_bytes_are_counted(pattern: str, engine: Decoding):
         assert state.nbytes == 3 * m.state_bytes(L, engine)
         _, state = m.extend(torch.randint(0, 11, (3, n)), state)
     assert state.nbytes == 3 * m.state_bytes(L, engine)
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_bytes_of_hybrids_are_counted(pattern: str, dtype: torch.dtype):
+    m, L = hybrid(pattern).to(dtype), 100
+    state = m.init_state(3, L)
+    for n in (40, 1, 59):
+        assert state.nbytes == 3 * m.state_bytes(L)
+        _, state = m.extend(torch.randint(0, 11, (3, n)), state)
+    assert state.nbytes == 3 * m.state_bytes(L)
+    assert state.select([2]).nbytes == m.state_bytes(L)
+    assert ModelState.cat([state.select([0]), state.select([1, 2])]).nbytes == state.nbytes
 
 
 def test_the_state_of_a_modal_model_has_one_size():
@@ -111,6 +139,44 @@ def test_a_saved_state_goes_on(pattern: str, engine: Decoding, limit: int | None
     again = m.load_state(tmp_path / "state")
     assert [f.name for f in tmp_path.iterdir()] == ["state"]
     assert torch.equal(m.extend(ids[:, 37:50], state)[0], m.extend(ids[:, 37:50], again)[0])
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_saved_state_of_a_hybrid_goes_on(pattern: str, dtype: torch.dtype, tmp_path: Path):
+    m, ids = hybrid(pattern).to(dtype), torch.randint(0, 11, (2, 60))
+    _, state = m.extend(ids[:, :37], m.init_state(2), torch.tensor([37, 3]))
+    state.save(tmp_path / "state")
+    again = m.load_state(tmp_path / "state")
+    assert (again.nbytes, again.position.tolist()) == (state.nbytes, [37, 3])
+    both = ModelState.cat([state.select([1]), again.select([0])])
+    one, other = m.extend(ids[:, 37:50], state)[0], m.extend(ids[:, 37:50], again)[0]
+    assert torch.equal(one, other)
+    turned = m.extend(ids[[1, 0], 37:50], both)[0]
+    if dtype == torch.float64:
+        assert_close(turned, one[[1, 0]], **tolerances.STREAM)
+    else:
+        assert (turned - one[[1, 0]]).float().norm() <= tolerances.BFLOAT16_MODEL * one.float().norm()
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+def test_a_saved_state_is_of_every_weight_of_a_hybrid(pattern: str, tmp_path: Path):
+    m = hybrid(pattern)
+    m.extend(torch.zeros(1, 3, dtype=torch.int64), m.init_state(1))[1].save(tmp_path / "state")
+    m.load_state(tmp_path / "state")
+    for name, parameter in m.named_parameters():
+        first = parameter.data.flatten()[0].clone()
+        parameter.data.flatten()[0] += 1
+        with refused("another model or of other weights"):
+            m.load_state(tmp_path / "state")
+        parameter.data.flatten()[0] = first
+        assert m.load_state(tmp_path / "state").rows == 1, name
+    A = replace(m.config.mixers.A, rotary_scale=2.0)  # the same tensors at other positions
+    other = LanguageModel(m.config.replace(mixers=replace(m.config.mixers, A=A))).double()
+    other.load_state_dict(m.state_dict())
+    if "A" in pattern:
+        with refused("another model or of other weights"):
+            other.load_state(tmp_path / "state")
 
 
 def test_a_saved_state_of_other_weights_is_refused(tmp_path: Path):
