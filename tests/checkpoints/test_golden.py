@@ -314,6 +314,31 @@ def test_any_prompt_and_then_steps_are_the_full_forward(name: str, prompt: int):
     assert_close(streamed(name, prompt)[0], case(name).trace().output, **tolerances.GOLDEN_STRIPED)
 
 
+@pytest.mark.parametrize("prompt", range(1, 9))
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("sh")])
+def test_in_float64_to_ten_digits(name: str, prompt: int):
+    c = case(name)
+    model, ids = c.model(torch.float64), c.io["input_ids"]
+    logits, state = model.extend(ids[:, :prompt], model.init_state(len(ids)))
+    found = [logits]
+    for i in range(prompt, prompt + 12):
+        logits, state = model.extend(ids[:, i : i + 1], state)
+        found.append(logits)
+    assert_close(torch.cat(found, 1), c.trace(torch.float64).output[:, : prompt + 12], **tolerances.GOLDEN_FLOAT64)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("sh")])
+def test_a_stream_in_bfloat16_is_no_further_off_than_the_reference(name: str):
+    c = case(name)
+    ids, wanted = c.io["input_ids"], c.trace().output[:, -1].double()
+    recorded = (c.io["logits_bf16_last"].double() - c.io["logits"][:, -1].double()).abs().max()
+    model = c.model().bfloat16()
+    logits, state = model.extend(ids[:, :-9], model.init_state(len(ids)))
+    for i in range(ids.shape[1] - 9, ids.shape[1]):
+        logits, state = model.extend(ids[:, i : i + 1], state)
+    assert 0 < (logits[:, -1].double() - wanted).abs().max() <= recorded
+
+
 # --- the tests can fail -----------------------------------------------------------------------------------------------------
 
 
