@@ -79,7 +79,8 @@ QUIRKS = [
     Quirk(
         _STRIPED,
         "fixups.symbols",
-        "`vocab_size` counts the rows of the head, 512 in Evo's: with CharLevelTokenizer 256 of them are symbols, the rest padding",
+        "`vocab_size` counts the rows of the head, 512 in Evo's: with CharLevelTokenizer 256 of them are symbols, "
+        "the rest padding",
     ),
     Quirk(_STRIPED, "fixups.inner_width", "`inner_mlp_size` null: 8/3 of the width, rounded up to `inner_size_multiple_of`"),
     Quirk(

@@ -41,8 +41,8 @@ def generate(
 
     temperature 0 takes the likeliest token; top_k and top_p narrow the choice. seed: the same seed draws the same tokens: one
     number, from which every row gets its own (the first has the number itself), or a list of one a row (none given: PyTorch's
-    global generator). allowed: ids that may be drawn; none given: all `vocab_size` symbols that the model's tokenizer has, never
-    the padding rows of the head.
+    global generator). allowed: ids that may be drawn; none given: the `vocab_size` symbols that the model's tokenizer has,
+    never the padding rows of the head.
 
     samples: rows that go on from each prompt, which is read once; they stand side by side. stop: ids, and texts in the model's
     tokenizer, at which a row ends; what is returned ends before them, with the last token that has no part in one.
@@ -52,7 +52,9 @@ def generate(
     Raises `HyenaError` where prompt and new tokens exceed what the model takes, or an option has no meaning.
     """
     sampling = Sampling(temperature, top_k, top_p)
-    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory)
+    work = check_work(
+        model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory
+    )
     stops = Stops.of(stop, work.legal)
     watches = watch(work, stops) if stops else None
     drawn = list(draw(work, watches))
@@ -98,7 +100,9 @@ def stream(
     With `stop` the tokens that make up a stop are among them, and a row that has stopped gives -1; it ends when all have.
     For text that ends before a stop see `stream_text`.
     """
-    work = check_work(model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory)
+    work = check_work(
+        model, ids, lengths, max_new_tokens, sampling, seed, decoding, _allowed(model, allowed, stop), samples, max_memory
+    )
     stops = Stops.of(stop, work.legal)
     return draw(work, watch(work, stops) if stops else None)
 
@@ -110,7 +114,9 @@ def watch(work: Work, stops: Stops, text: bool = False) -> list[Watch]:
     tokenizer = tokenizer_of(work.model)
     if work.legal[-1] >= tokenizer.vocab_size:
         last = tokenizer.vocab_size - 1
-        raise HyenaError(f"allowed has id {work.legal[-1]}, which tokenizer {tokenizer.spec!r} has not: its ids are 0 .. {last}")
+        raise HyenaError(
+            f"allowed has id {work.legal[-1]}, which tokenizer {tokenizer.spec!r} has not: its ids are 0 .. {last}"
+        )
     if tokenizer.spec == "dna":  # as prompts are: either case, and nothing that is no base
         stops = replace(stops, texts=tuple(tokenizer.decode(tokenizer.encode(text)) for text in stops.texts))
     prompts = [prompt[-8:].tolist() for prompt in work.prompts for _ in range(work.samples)]

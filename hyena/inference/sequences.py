@@ -33,7 +33,7 @@ def tokenizer_of(model: LanguageModel | Classifier) -> Tokenizer:
 
 
 def drawable(model: LanguageModel | Classifier, text: bool = False) -> range:
-    """The ids that may be drawn where nothing is said: those of the vocabulary that the model's tokenizer, if it names one, has.
+    """The ids that may be drawn where nothing is said: those of the vocabulary that the tokenizer, where one is named, has.
 
     text: whether the tokenizer is needed anyway; one in a file is not read for this alone.
     """

@@ -136,11 +136,11 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, piece: int, laye
 
 
 def _chunked(mixer: Any, B: int, L: int, chunk: int, size: int) -> int:
-    """What a mixer that reads so many tokens of each of B sequences at a time takes: its state, streams, and masks of attention."""
+    """What a mixer takes that reads `chunk` tokens of each of B sequences at a time: its state, streams, and masks."""
     masks = 0
     if isinstance(mixer, Attention) and mixer.window is None and chunk < L:
         masks = MASK * min(chunk * L, SCORES)
-    return B * (mixer.state_bytes(L) + 16 * mixer.width * chunk * size) + masks
+    return B * (mixer.state_bytes(L) + 14 * mixer.width * chunk * size) + masks
 
 
 def workspace(L: int, K: int, size: int) -> int:

@@ -83,7 +83,7 @@ class KeptFilter(Float32Module):
         return kept.spectrum
 
     def kept_bytes(self, length: int) -> int:
-        """What `prepared` keeps for sequences of `length` tokens: taps, and a transform of two numbers for each of its points."""
+        """What `prepared` keeps for sequences of `length` tokens: taps, and a transform of two numbers a point."""
         ahead = _ahead(length)
         K = self.used(ahead)
         numbers = K + 2 * rounded(points(ahead, K, gradient=False))

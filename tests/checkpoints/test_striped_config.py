@@ -153,7 +153,7 @@ def test_values_that_the_publications_name():
     assert evo1.rows == evo2.rows == 512
 
 
-# As the published configurations say: width, layers, heads, filters of MR and SE, width of the MLPs, max_seqlen, rotary base, scale.
+# As published: width, layers, heads, filters of MR and SE, width of the MLPs, max_seqlen, rotary base and scale.
 SIZES = {
     "evo2_50m": (640, 11, 10, 64, 1792, 8192, 1e4, 1),
     "evo2_100m": (768, 15, 12, 64, 2048, 8192, 1e4, 1),

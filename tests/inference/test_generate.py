@@ -188,7 +188,8 @@ def test_what_the_tokenizer_has_not_can_be_allowed_but_makes_no_text():
 @pytest.mark.parametrize(("dtype", "kept"), [(torch.uint8, True), (torch.int8, False), (torch.int16, True)])
 def test_a_type_that_holds_every_id_is_kept(dtype: torch.dtype, kept: bool):
     model, prompt = model_of(), PROMPT % 100
-    ids = generate(model, prompt.to(dtype), 4, seed=0)
+    with unchecked():
+        ids = generate(model, prompt.to(dtype), 4, seed=0)
     assert ids.dtype == (dtype if kept else torch.int64)
     assert torch.equal(ids.long(), generate(model, prompt, 4, seed=0))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hyena.configs.presets import hyenadna_large_1m, hyenadna_tiny_1k
+from hyena.configs.presets import evo1_8k, hyenadna_large_1m, hyenadna_tiny_1k
 from hyena.models import LanguageModel, cost, estimate_memory
 from hyena.models.budget import DEFAULT_MEMORY
 from tests.helpers import refused
-from tests.models.small import language_model
+from tests.models.small import HYBRIDS, STRIPED, language_model, small
 
 CHILD = """
 import json, sys
@@ -43,7 +43,15 @@ print(json.dumps([status("VmHWM") - before, found.working, found.seconds]))
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a part of a process")
 @pytest.mark.parametrize(
     ("pattern", "width", "L", "memory"),
-    [("H", 128, 65536, None), ("H", 128, 100_000, 2**27 + 2**26), ("HW", 64, 131_072, None)],
+    [
+        ("H", 128, 65536, None),
+        ("H", 128, 100_000, 2**27 + 2**26),
+        ("HW", 64, 131_072, None),
+        ("SMLA SMLA", 64, 32768, None),
+        ("RRAR", 64, 32768, 2**27 + 2**26),
+        ("RLRL", 128, 32768, None),
+        ("RLRL", 128, 32768, 2**25),
+    ],
 )
 def test_the_peak_is_what_was_predicted(pattern: str, width: int, L: int, memory: int | None):
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
@@ -79,6 +87,26 @@ def test_more_takes_more():
     model = language_model("HAW")
     sizes = [estimate_memory(model, L, B) for L, B in ((10, 1), (60, 1), (60, 3))]
     assert [found.working for found in sizes] == sorted({found.working for found in sizes})
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+def test_hybrids_and_their_configurations_agree(pattern: str):
+    config = small(pattern, mixers=STRIPED, max_length=4096)
+    a, b = estimate_memory(config, 3000, 2), estimate_memory(LanguageModel(config), 3000, 2)
+    assert (a.weights, a.working, a.least, a.state, a.flops) == (b.weights, b.working, b.least, b.state, b.flops)
+    assert a.working == a.stream + a.buffers + a.filters
+    assert a.state == 2 * cost(config, 3000).state_bytes
+    assert a.least < a.working
+    assert estimate_memory(config, 3000, 2, max_memory=a.least).working == a.least
+    with refused("a batch of 2 sequences of 3,000 tokens needs"):
+        estimate_memory(config, 3000, 2, max_memory=a.least - 1)
+
+
+def test_seven_billion_parameters_fit_a_small_budget():
+    """Evo 1 reads 8,192 bases in 2 GiB beyond its weights: taps of 29 layers are not all kept, and chunks are short."""
+    found = estimate_memory(evo1_8k(), 8192)
+    assert found.least < DEFAULT_MEMORY < found.working
+    assert estimate_memory(evo1_8k(), 8192, max_memory=DEFAULT_MEMORY).working < DEFAULT_MEMORY
 
 
 def test_what_does_not_fit_is_refused():

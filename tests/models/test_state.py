@@ -31,9 +31,7 @@ def model(pattern: str, beyond: Beyond = "truncate", max_length: int = 70, **opt
     torch.manual_seed(0)
     mixers = Mixers(H=HyenaConfig(order=3 if "H" in pattern else 2), W=AttentionConfig(window=9))
     own = {"mixers": mixers} | options
-    config = ModelConfig(
-        pattern=pattern, width=8, vocab_size=11, max_length=max_length, beyond=beyond, init_std=0.3, **own
-    )
+    config = ModelConfig(pattern=pattern, width=8, vocab_size=11, max_length=max_length, beyond=beyond, init_std=0.3, **own)
     return LanguageModel(config).double().eval()
 
 
