@@ -121,6 +121,8 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, piece: int, laye
     others = [mixer for mixer in mixers if not by_channels(mixer)]
     chunk = min(L, max(1, piece // B))
     kept = [m.kept_bytes(chunk) for mixer in others for m in mixer.modules() if isinstance(m, KeptFilter)]
+    at_once = min(blocks.tokens, rows)
+    hidden = at_once if hyenas else min(at_once, B * chunk)
     work = max((workspace(L, mixer.filter.used(L), max(4, size)) for mixer in hyenas), default=0)
     return Budget(
         blocks,
@@ -128,10 +130,10 @@ def _budget(backbone: Backbone, B: int, L: int, blocks: Blocks, piece: int, laye
         stream=rows * D * residual,
         mixed=rows * D * size if hyenas else 0,
         streams=max((bytes_of(mixer, B, L, blocks) for mixer in hyenas), default=0)
-        + max((bytes for bytes in kept if bytes > KEPT), default=0)
-        + sum(bytes for bytes in kept if bytes <= KEPT),
+        + max((taps for taps in kept if taps > KEPT), default=0)
+        + sum(taps for taps in kept if taps <= KEPT),
         state=max((_chunked(mixer, B, L, chunk, max(4, size)) for mixer in others), default=0),
-        rest=work + min(blocks.tokens, rows) * (2 * config.hidden + 6 * D + 4 * config.rows) * max(4, size) + 24 * rows,
+        rest=work + (2 * config.hidden * hidden + (6 * D + 4 * config.rows) * at_once) * max(4, size) + 24 * rows,
     )
 
 
