@@ -146,7 +146,7 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     ),
     "code in a pickle": (
         lambda p: directory(p, "sh2-lm", SH2.state | {"norm.scale": Runs(p.parent / "mark")}),
-        ("model.pt", "norm.scale"),
+        ("model.pt", "cannot be read without running code"),
     ),
     "a shard cut short": (in_shards, ("model-00002-of-00002.safetensors", "not a whole safetensors file")),
     "an unknown option": (lambda p: directory(p, "sh2-lm", hcx_filter_length=3), ("hcx_filter_length", "no meaning")),
@@ -246,6 +246,8 @@ def test_there_and_back_every_tensor_is_the_same(run: Run, tmp_path: Path, name:
     drop = ["--drop", "tokenizer"] if to == "hyenadna" else []
     assert run("convert", tmp_path / "ours", tmp_path / "theirs", "--to", to, *drop).status == 0
     again, wanted = read_tensors(weights_file(tmp_path / "theirs")), c.state | extras
+    if to == "hyenadna-hf":  # transformers saves a shared tensor once
+        wanted = {key: tensor for key, tensor in wanted.items() if not key.endswith((".3.freq", ".5.freq"))}
     for key, tensor in wanted.items():
         found = again[key if key in again else f"model.{key}"]
         assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape), key
