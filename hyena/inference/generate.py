@@ -77,7 +77,7 @@ def _like(given: Tensor | Sequence[int], ids: Tensor, model: LanguageModel) -> T
 
 def _allowed(model: LanguageModel, allowed: Sequence[int] | None, stop: Stop) -> Sequence[int] | None:
     """What may be drawn; where texts are to end a row, nothing that the tokenizer cannot decode."""
-    texts = isinstance(stop, str) or (not isinstance(stop, int) and any(isinstance(each, str) for each in stop))
+    texts = any(each for each in ([stop] if isinstance(stop, int | str) else stop) if isinstance(each, str))
     return drawable(model, text=True) if texts and allowed is None and isinstance(model, LanguageModel) else allowed
 
 

@@ -94,8 +94,9 @@ class GatedConv(Streamed, nn.Module):
         if x.shape[1] == 1 and (one := state.token.peek(streams[..., 0], state.kept)) is not None:
             y, u = one
             return self.out_proj(y[:, None]), _New(streams, u[..., None])
-        shorts = streams if self.short_conv is None else self.short_conv.peek(streams, state.short)
-        q, k, v = shorts.to(at_least_float32(x.dtype)).chunk(3, dim=1)
+        wide = streams.to(at_least_float32(x.dtype))  # half precision is rounded where `forward` rounds it, and nowhere else
+        shorts = wide if self.short_conv is None else self.short_conv.peek(wide, state.short)
+        q, k, v = shorts.chunk(3, dim=1)
         u = k * v
         y = self.filter.present(state.long, u)
         if self.skip is not None:
