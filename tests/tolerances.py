@@ -39,8 +39,8 @@ FLOAT32_MODEL = 1e-4
 gates are sums over all channels, 1e-6 elsewhere."""
 
 BFLOAT16_STREAM = 1.1
-"""How much further from float32 a published model in bfloat16 may be token by token than in one piece (root mean square over all
-logits): both round projections and products and nothing between; 1.03 is seen, 1.25 with one rounding more."""
+"""How much further from float32 a published model in bfloat16 may be token by token than in one piece (root mean square over
+all logits): both round projections and products and nothing between; 1.03 is seen, 1.25 with one rounding more."""
 
 BFLOAT16 = {"rtol": 2**-8, "atol": 1e-5}
 """One rounding to 8 bits of a float32 result: half a unit is 2^-9 of the value; the rest is float32's own error."""

@@ -61,7 +61,9 @@ def test_masks_of_attention_count():
 def test_taps_of_modal_filters_count():
     model, memory = language_model("RRL"), 2**24
     each, kept = token_bytes(model), filter_bytes(model)
-    assert 3 * 3 * 16 * 8 <= kept < 3 * 4 * 16 * 8, "of three layers of 16 channels in float64: taps, and a transform twice as long"
+    assert 3 * 3 * 16 * 8 <= kept < 3 * 4 * 16 * 8, (
+        "of three layers of 16 channels in float64: taps, and a transform twice as long"
+    )
     assert chunk_tokens(model, rows(1), memory) == memory // (each + kept)
     assert chunk_tokens(model, rows(4), memory) == memory // (each + kept // 4), "rows share a filter"
     assert filter_bytes(language_model("SHW")) == 0
