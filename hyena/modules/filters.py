@@ -27,7 +27,9 @@ def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor
     """t (K,) and z (K, features) at grid points n (K,), whole or between; computed in float64, returned in float32."""
     n = n.double()
     bands = (features - 1) // 2
-    f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64) if bands > 1 else torch.full((1,), 1e-4).double()
+    f = torch.full((1,), 1e-4, device=n.device).double()
+    if bands > 1:
+        f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64, device=n.device)
     t = n / max(max_length - 1, 1)
     angle = 2 * math.pi * n[:, None] / max_length * f
     z = torch.cat([t[:, None], angle.cos(), -angle.sin()], dim=1)
