@@ -50,7 +50,8 @@ class HyenaConfig(PreTrainedConfig):
         """The configuration of a model of ours, or of one to be built (a language model)."""
         if isinstance(model, ModelConfig):
             return cls(model=model.to_dict())
-        return cls(kind=model.kind, head=dict(model.head_options()), model=model.config.to_dict())
+        dtype = model.backbone.embedding.weight.dtype
+        return cls(kind=model.kind, head=dict(model.head_options()), model=model.config.to_dict(), dtype=dtype)
 
     @property
     def model_config(self) -> ModelConfig:
