@@ -18,6 +18,7 @@ class HyenaConfig(PreTrainedConfig):
     """The keys of our config.json (`hyena/models/store.py`) and those that transformers adds."""
 
     model_type = store.FORMAT
+    __no_type_check__ = True  # transformers makes the constructor, which takes more than the fields that checkers see
     keys_to_ignore_at_inference = ("past_key_values",)
 
     format: str = store.FORMAT
