@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, initialization
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from hyena.errors import HyenaError
-from hyena.integrations.transformers.cache import HyenaCache
+from hyena.integrations.transformers.cache import CACHE, HyenaCache
 from hyena.integrations.transformers.config import HyenaConfig
 from hyena.integrations.transformers.padding import rows_of
 from hyena.integrations.transformers.tokenizer import make_tokenizer
@@ -50,7 +50,7 @@ class HyenaPreTrainedModel(PreTrainedModel):
 
     config_class = HyenaConfig
     _no_split_modules: ClassVar = ["Block"]
-    _skip_keys_device_placement: ClassVar = ["past_key_values"]
+    _skip_keys_device_placement: ClassVar = ["past_key_values", "cache"]
     supports_gradient_checkpointing = True
     gradient_checkpointing = False
     _is_stateful = True  # a state does not go back: no assisted decoding
@@ -97,22 +97,22 @@ class HyenaPreTrainedModel(PreTrainedModel):
         self,
         input_ids: Int[Tensor, "B L"] | None,
         attention_mask: Tensor | None,
-        past_key_values: HyenaCache | None,
+        cache: HyenaCache | None,
         inputs_embeds: Tensor | None,
         use_cache: bool | None,
     ) -> tuple[Float[Tensor, "B L D"], HyenaCache | None]:
         """Hidden states, and the cache after the tokens where one is wanted; those that a cache gives have no gradient."""
         if input_ids is None or inputs_embeds is not None:
             raise HyenaError("inputs_embeds are not read: a state is of tokens; pass input_ids")
-        if past_key_values is None and not use_cache:
+        if cache is None and not use_cache:
             rows = rows_of(input_ids, attention_mask)
             return rows.back(self.backbone(rows.ids)), None
         if self.training and torch.is_grad_enabled():
-            raise HyenaError("a cache gives no gradient: train with use_cache=False and without past_key_values")
-        cache = HyenaCache() if past_key_values is None else past_key_values
+            raise HyenaError("a cache gives no gradient: train with use_cache=False and without a cache")
+        cache = HyenaCache() if cache is None else cache
         if not isinstance(cache, HyenaCache):
             raise HyenaError(
-                f"past_key_values is a {type(cache).__name__}: hyena keeps a state; pass HyenaCache() or leave it out"
+                f"the cache is a {type(cache).__name__}: hyena keeps a state; pass HyenaCache() or leave it out"
             )
         return cache.read(self.backbone, input_ids, attention_mask), cache
 
@@ -227,10 +227,12 @@ class HyenaModel(HyenaPreTrainedModel):
         past_key_values: HyenaCache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        cache: HyenaCache | None = None,
         **options: Any,
     ) -> BaseModelOutputWithPast | tuple[Any, ...]:
         """`last_hidden_state` (B, L, D) after the final norm. attention_mask (B, L): zeros where padding stands."""
         _, as_object = self._options(options)
-        hidden, cache = self.hidden(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache)
-        output = BaseModelOutputWithPast(last_hidden_state=hidden, past_key_values=cache)
+        cache = past_key_values if cache is None else cache
+        hidden, cache = self.hidden(input_ids, attention_mask, cache, inputs_embeds, use_cache)
+        output = BaseModelOutputWithPast(last_hidden_state=hidden, **{CACHE: cache})
         return output if as_object else output.to_tuple()

@@ -1,21 +1,26 @@
-"""`HyenaCache`: a model's state as the `past_key_values` of transformers.
+"""`HyenaCache`: a model's state as the cache of transformers.
 
 A state belongs to the whole model: the long convolutions of all layers share one memory. So the cache has one layer, which holds
 it; whatever transformers does to all layers of a cache is done to it.
 """
 
+from dataclasses import fields
 from typing import Any, NoReturn, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from hyena.errors import HyenaError
 from hyena.integrations.transformers.padding import Rows, rows_of
 from hyena.models.backbone import Backbone
 from hyena.models.state import ModelState
 from hyena.ops.decoding import Decoding
+
+CACHE = "cache" if "cache" in {field.name for field in fields(CausalLMOutputWithPast)} else "past_key_values"
+"""What the installed transformers calls it: `past_key_values`, from 5.24 on `cache`. Our models take either name."""
 
 
 class StateLayer(CacheLayerMixin):
@@ -106,12 +111,13 @@ class HyenaCache(Cache):
 
     layers: list[StateLayer]
 
-    def __init__(self, max_length: int | None = None, decoding: Decoding = "auto", padding: int | None = None):
+    def __init__(self, max_length: int | None = None, decoding: Decoding = "auto"):
         """max_length: tokens that a row will have at most; none given, buffers grow as they must. decoding: the engine of the long
-        convolutions. padding: an id outside of the vocabulary that rows are fed with after their end.
+        convolutions.
         """
         super().__init__(layers=[StateLayer(max_length, decoding)])
-        self.padding = padding
+        self.padding: int | None = None
+        """The id that `generate` feeds to rows that have ended, which the vocabulary need not have."""
 
     def read(self, backbone: Backbone, ids: Int[Tensor, "B L"], mask: Tensor | None) -> Float[Tensor, "B L D"]:
         """Hidden states of ids after what was read; NaN under padding.

@@ -10,7 +10,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from hyena.errors import HyenaError
 from hyena.integrations.transformers.base import HyenaPreTrainedModel
-from hyena.integrations.transformers.cache import HyenaCache
+from hyena.integrations.transformers.cache import CACHE, HyenaCache
 from hyena.integrations.transformers.config import HyenaConfig
 from hyena.models import LanguageModel
 
@@ -49,22 +49,25 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
         labels: Int[Tensor, "B L"] | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        cache: HyenaCache | None = None,
         **options: Any,
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
         """Logits (B, L, V), those of the last `logits_to_keep` columns, or of the columns it names, where given.
 
         attention_mask (B, L): zeros where padding stands, before a row's tokens or after them; with a cache before them only, and of
         the columns read earlier too. A row gives what it gives without its padding. labels (B, L): ids, -100 for none; the loss is
-        that of each token given those before it. With `past_key_values` or `use_cache=True` logits have no gradient.
+        that of each token given those before it. With a cache (`past_key_values` is its older name) or `use_cache=True` logits have no
+        gradient.
         """
         loss_options, as_object = self._options(options)
-        hidden, cache = self.hidden(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache)
+        cache = past_key_values if cache is None else cache
+        hidden, cache = self.hidden(input_ids, attention_mask, cache, inputs_embeds, use_cache)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
         logits = self.lm_head(hidden if isinstance(kept, int) else hidden[:, kept])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **loss_options)
-        output = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+        output = CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
         return output if as_object else output.to_tuple()
 
     # --- generation ---------------------------------------------------------------------------------------------------------
@@ -74,6 +77,19 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
         config = self.config.model_config
         padding = list(range(config.vocab_size, config.rows))
         return GenerationConfig(suppress_tokens=padding or None)
+
+    def _prepare_attention_mask_for_generation(
+        self, inputs_tensor: Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
+    ) -> Tensor:
+        """All ones where none is given. `HyenaError` where transformers would take tokens for padding because of their id."""
+        mask = super()._prepare_attention_mask_for_generation(inputs_tensor, generation_config, model_kwargs)
+        if not bool(mask.all()):
+            row = int((mask == 0).any(1).int().argmax())
+            raise HyenaError(
+                f"row {row} holds the id of padding, {generation_config.pad_token_id}, and there is no attention_mask: pass one, "
+                "with ones for tokens and zeros for padding"
+            )
+        return mask
 
     def _prepare_cache_for_generation(
         self,
@@ -92,15 +108,15 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
             raise HyenaError(
                 f"cache_implementation is {generation_config.cache_implementation!r}: hyena keeps a state of its own; leave it out"
             )
-        given = model_kwargs.get("past_key_values")
-        if given is not None and not isinstance(given, HyenaCache):
-            raise HyenaError(f"past_key_values is a {type(given).__name__}: pass a HyenaCache or leave it out")
-        if given is not None:
-            given._is_user_defined = True
-            given.padding = generation_config.pad_token_id
-        elif generation_config.use_cache is not False:
-            padded = 0 if mask is None else int((mask == 0).sum(1).min())
-            model_kwargs["past_key_values"] = HyenaCache(max_cache_length - padded, padding=generation_config.pad_token_id)
+        given = [model_kwargs.pop(name) for name in ("cache", "past_key_values") if model_kwargs.get(name) is not None]
+        if given and not isinstance(given[0], HyenaCache):
+            raise HyenaError(f"the cache is a {type(given[0]).__name__}: hyena keeps a state; pass HyenaCache() or leave it out")
+        if not given and generation_config.use_cache is False:
+            return
+        padded = 0 if mask is None else int((mask == 0).sum(1).min())
+        cache = given[0] if given else HyenaCache(max_cache_length - padded)
+        cache._is_user_defined, cache.padding = bool(given), generation_config.pad_token_id
+        model_kwargs[CACHE] = cache
 
 
 def _tied(embedding: nn.Embedding) -> nn.Linear:

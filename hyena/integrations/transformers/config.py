@@ -19,7 +19,7 @@ class HyenaConfig(PreTrainedConfig):
 
     model_type = store.FORMAT
     __no_type_check__ = True  # transformers makes the constructor, which takes more than the fields that checkers see
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ("past_key_values", "cache")
 
     format: str = store.FORMAT
     """That the directory is ours."""

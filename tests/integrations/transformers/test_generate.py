@@ -9,13 +9,14 @@ from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 import hyena
 from hyena.integrations.transformers import HyenaCache, HyenaForCausalLM, wrap
+from hyena.integrations.transformers.cache import CACHE
 from tests import tolerances
 from tests.checkpoints.golden import case
 from tests.helpers import refused, unchecked
 from tests.integrations.transformers.small import MODELS, dressed, padded, small
 from tests.models.small import ids
 
-GREEDY = {"do_sample": False, "pad_token_id": 0}
+GREEDY = {"do_sample": False}
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def same_streams(a: Tensor, b: Tensor) -> None:
 def test_greedy_is_that_of_hyena_on_converted_models(name: str):
     model = case(name).model()
     prompt = case(name).io["input_ids"][:, :9].long()
-    ours = hyena.generate(model, prompt, 20, temperature=0)
+    ours = hyena.generate(model, prompt, 20, temperature=0.0)
     assert torch.equal(wrap(model).generate(prompt, max_new_tokens=20, **GREEDY), ours)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_greedy_is_that_of_hyena_on_every_letter(name: str):
     model, prompt = small(name), ids(2, 9)
-    ours = hyena.generate(model, prompt, 15, temperature=0)
+    ours = hyena.generate(model, prompt, 15, temperature=0.0)
     theirs = wrap(model)
     assert torch.equal(theirs.generate(prompt, max_new_tokens=15, **GREEDY), ours)
     assert torch.equal(theirs.generate(prompt, max_new_tokens=15, use_cache=False, **GREEDY), ours)
@@ -56,7 +57,7 @@ def test_rows_that_round_the_head_up_are_never_drawn(tmp_path):
     first = AutoModelForCausalLM.from_pretrained(tmp_path / "a")
     first.save_pretrained(tmp_path / "b")
     for theirs in (wrap(model), first, AutoModelForCausalLM.from_pretrained(tmp_path / "b")):
-        for options in (GREEDY, {"do_sample": True, "pad_token_id": 0}, {"num_beams": 3, "pad_token_id": 0}):
+        for options in (GREEDY, {"do_sample": True}, {"num_beams": 3}):
             assert int(theirs.generate(ids(2, 5), max_new_tokens=10, **options).max()) < 10
 
 
@@ -72,7 +73,7 @@ def test_padding_on_the_left_changes_no_row(prompts: list[Tensor], pattern: str,
     for row, prompt in enumerate(prompts):
         alone = model.generate(prompt[None], max_new_tokens=12, **GREEDY)[0]
         assert torch.equal(together[row, -12:], alone[-12:])
-        assert torch.equal(alone, hyena.generate(model.native(), prompt[None], 12, temperature=0)[0])
+        assert torch.equal(alone, hyena.generate(model.native(), prompt[None], 12, temperature=0.0)[0])
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -94,8 +95,8 @@ def test_logits_with_a_cache_are_those_without(prompts: list[Tensor]):
     full = model(tokens, attention_mask=mask).logits
     cache, found = HyenaCache(), []
     for begin, end in ((0, 3), (3, 4), (4, 9), (9, 12)):
-        out = model(tokens[:, begin:end], attention_mask=mask[:, :end], past_key_values=cache)
-        assert out.past_key_values is cache
+        out = model(tokens[:, begin:end], attention_mask=mask[:, :end], cache=cache)
+        assert out[CACHE] is cache
         assert cache.get_seq_length() == end
         found.append(out.logits)
     stream = torch.cat(found, 1)
@@ -110,15 +111,15 @@ def test_which_logits_are_kept():
     assert torch.equal(model(tokens, logits_to_keep=1).logits, full[:, -1:])
     assert torch.equal(model(tokens, logits_to_keep=torch.tensor([2, 5])).logits, full[:, [2, 5]])
     assert torch.equal(model(tokens, return_dict=False)[0], full)
-    assert model(tokens).past_key_values is None
-    assert isinstance(model(tokens, use_cache=True).past_key_values, HyenaCache)
+    assert CACHE not in model(tokens)
+    assert isinstance(model(tokens, use_cache=True)[CACHE], HyenaCache)
 
 
 @pytest.mark.parametrize("pattern", ["HRA", "SML"])
 def test_beams_are_those_without_a_cache(pattern: str):
     model = dressed(pattern)
     tokens, mask = padded([torch.randint(0, 10, (n,)) for n in (5, 3)])
-    options = {"attention_mask": mask, "max_new_tokens": 8, "num_beams": 4, "num_return_sequences": 2, "pad_token_id": 0}
+    options = {"attention_mask": mask, "max_new_tokens": 8, "num_beams": 4, "num_return_sequences": 2}
     found = model.generate(tokens, **options)
     assert found.shape == (4, 13)
     plain = model.generate(tokens[:1], **options | {"attention_mask": mask[:1]})
@@ -133,7 +134,7 @@ def test_sampling_with_a_cache_draws_what_it_draws_without():
     drawn = []
     for use_cache in (True, False):
         torch.manual_seed(3)
-        drawn.append(model.generate(prompt, use_cache=use_cache, pad_token_id=0, **options))
+        drawn.append(model.generate(prompt, use_cache=use_cache, **options))
     assert drawn[0].shape == (6, 14)
     assert torch.equal(*drawn)
     assert len({tuple(row) for row in drawn[0].tolist()}) > 2
@@ -155,40 +156,40 @@ def test_rows_end_by_themselves():
 def test_going_on_from_a_cache():
     model, prompt = dressed(), ids(2, 10)
     first = model.generate(prompt, max_new_tokens=5, return_dict_in_generate=True, **GREEDY)
-    cache = first.past_key_values
+    cache = first[CACHE]
     assert isinstance(cache, HyenaCache)
     assert cache.get_seq_length() == 14, "the last token drawn was not read"
     kept = copy.deepcopy(cache)
     longer = torch.cat([first.sequences, ids(2, 3)], 1)
     plain = model.generate(longer, max_new_tokens=6, **GREEDY)
     for each in (HyenaCache(), HyenaCache(decoding="epoched")):
-        assert torch.equal(model.generate(longer, past_key_values=each, max_new_tokens=6, **GREEDY), plain)
+        assert torch.equal(model.generate(longer, cache=each, max_new_tokens=6, **GREEDY), plain)
         assert each.get_seq_length() == 23
     with refused("a stream of", "exceeds"):  # the first call knew how long it would be; a cache of one's own grows
         wrap(small("H")).generate(ids(1, 60), max_new_tokens=10, **GREEDY)
     roomy = HyenaCache()
-    model.generate(prompt, past_key_values=roomy, max_new_tokens=5, **GREEDY)
+    model.generate(prompt, cache=roomy, max_new_tokens=5, **GREEDY)
     both = [roomy, copy.deepcopy(roomy)]
     for each in both:
-        assert torch.equal(model.generate(longer, past_key_values=each, max_new_tokens=6, **GREEDY), plain)
+        assert torch.equal(model.generate(longer, cache=each, max_new_tokens=6, **GREEDY), plain)
     assert kept.get_seq_length() == 14
 
 
 @torch.no_grad()
 def test_rows_of_a_cache():
     model, tokens = dressed(), ids(3, 8)
-    cache = model(tokens[:, :6], use_cache=True).past_key_values
+    cache = model(tokens[:, :6], use_cache=True)[CACHE]
     assert cache.layers[0].rows == 3
     cache.reorder_cache(torch.tensor([2, 0, 0]))
     other = tokens[[2, 0, 0]]
-    same_streams(model(other[:, 6:7], past_key_values=cache).logits, model(other[:, :7]).logits[:, 6:])
+    same_streams(model(other[:, 6:7], cache=cache).logits, model(other[:, :7]).logits[:, 6:])
     cache.batch_select_indices(torch.tensor([1]))
     cache.batch_repeat_interleave(2)
     other = tokens[[0, 0]]
-    same_streams(model(other[:, 7:], past_key_values=cache).logits, model(other).logits[:, 7:])
+    same_streams(model(other[:, 7:], cache=cache).logits, model(other).logits[:, 7:])
     cache.reset()
     assert cache.get_seq_length() == 0
-    same_streams(model(tokens, past_key_values=cache).logits, model(tokens).logits)
+    same_streams(model(tokens, cache=cache).logits, model(tokens).logits)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def test_rows_of_a_cache():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        ({"past_key_values": DynamicCache()}, ("DynamicCache", "HyenaCache")),
+        ({"cache": DynamicCache()}, ("DynamicCache", "HyenaCache")),
         ({"cache_implementation": "static"}, ("cache_implementation is 'static'", "leave it out")),
         ({"cache_implementation": "offloaded"}, ("cache_implementation is 'offloaded'",)),
         ({"output_hidden_states": True, "return_dict_in_generate": True}, ("output_hidden_states", "leave it out")),
@@ -237,11 +238,11 @@ def test_forwards_that_are_refused():
         model.train()(tokens, use_cache=True)
     model.eval()
     with torch.no_grad():
-        cache = model(tokens, use_cache=True).past_key_values
+        cache = model(tokens, use_cache=True)[CACHE]
         with refused("4 columns were read and 1 are new", "(2, 5)"):
-            model(tokens[:, :1], attention_mask=torch.ones(2, 1), past_key_values=cache)
+            model(tokens[:, :1], attention_mask=torch.ones(2, 1), cache=cache)
         with refused("padding after the tokens of row 1"):
-            model(tokens[:, :1], attention_mask=torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]), past_key_values=cache)
+            model(tokens[:, :1], attention_mask=torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]), cache=cache)
         with refused("does not go back by 2 tokens"):
             cache.crop(2)
         with refused("holds no keys and values"):

@@ -111,7 +111,7 @@ def test_text_generation(tmp_path: Path):
     write = pipeline("text-generation", model=str(tmp_path))
     (found,) = write("To be", **options)
     ids = torch.tensor([list(b"To be")])
-    expected = hyena.generate(model, ids, 12, temperature=0)[0, 5:]
+    expected = hyena.generate(model, ids, 12, temperature=0.0)[0, 5:]
     assert found["generated_text"] == "To be" + bytes(expected.tolist()).decode(errors="replace")
     together = write(["To be", "O"], batch_size=2, **options)
     assert [text for (text,) in together] == [write(text, **options)[0] for text in ("To be", "O")]

@@ -177,9 +177,9 @@ def test_adapters_stream_as_they_compute_in_one_piece(pattern: str):
     """Not least in blocks that take a token by one call of the kernel where nothing hangs in them."""
     model = dressed(pattern)
     prompt = ids(2, 9)
-    plain = model.generate(prompt, max_new_tokens=12, do_sample=False, pad_token_id=0)
+    plain = model.generate(prompt, max_new_tokens=12, do_sample=False)
     adapted = with_adapters(model)
-    options = {"input_ids": prompt, "max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+    options = {"input_ids": prompt, "max_new_tokens": 12, "do_sample": False}
     cached = adapted.generate(**options)
     assert torch.equal(cached, adapted.generate(use_cache=False, **options))
     assert not torch.equal(cached, plain)
@@ -211,8 +211,8 @@ def test_adapters_are_trained_saved_read_and_merged(tmp_path: Path):
     with torch.no_grad():
         assert torch.equal(hyena.load(tmp_path / "merged")(ids_of(0)), logits(merged, ids_of(0)))
     prompt = ids_of(1)[:, :6]
-    ours = hyena.generate(merged.native(), prompt, 10, temperature=0)
-    assert torch.equal(merged.generate(prompt, max_new_tokens=10, do_sample=False, pad_token_id=0), ours)
+    ours = hyena.generate(merged.native(), prompt, 10, temperature=0.0)
+    assert torch.equal(merged.generate(prompt, max_new_tokens=10, do_sample=False), ours)
 
 
 def ids_of(seed: int) -> Tensor:
