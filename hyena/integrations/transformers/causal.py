@@ -56,7 +56,7 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
 
         attention_mask (B, L): zeros where padding stands, before a row's tokens or after them; with a cache before them only, and of
         the columns read earlier too. A row gives what it gives without its padding. labels (B, L): ids, -100 for none; the loss is
-        that of each token given those before it. With a cache (`past_key_values` is its older name) or `use_cache=True` logits have no
+        that of each token given those before it in its row. With a cache (`past_key_values` is its older name) or `use_cache=True` logits have no
         gradient.
         """
         loss_options, as_object = self._options(options)
@@ -66,6 +66,8 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
         logits = self.lm_head(hidden if isinstance(kept, int) else hidden[:, kept])
         loss = None
         if labels is not None:
+            if attention_mask is not None:  # before a row's first token there is nothing to tell it from
+                labels = labels.masked_fill((attention_mask != 0) & (attention_mask.cumsum(1) == 1), -100)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **loss_options)
         output = CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
         return output if as_object else output.to_tuple()

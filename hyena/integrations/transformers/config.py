@@ -4,7 +4,7 @@ Everything else that transformers asks of a configuration (sizes, tying, labels)
 it, where it could say something else.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedConfig
 
@@ -19,7 +19,7 @@ class HyenaConfig(PreTrainedConfig):
 
     model_type = store.FORMAT
     __no_type_check__ = True  # transformers makes the constructor, which takes more than the fields that checkers see
-    keys_to_ignore_at_inference = ("past_key_values", "cache")
+    keys_to_ignore_at_inference: ClassVar = ["past_key_values", "cache"]
 
     format: str = store.FORMAT
     """That the directory is ours."""

@@ -159,20 +159,22 @@ def test_going_on_from_a_cache():
     cache = first[CACHE]
     assert isinstance(cache, HyenaCache)
     assert cache.get_seq_length() == 14, "the last token drawn was not read"
-    kept = copy.deepcopy(cache)
+    own = HyenaCache(decoding="epoched")
+    assert torch.equal(model.generate(prompt, cache=own, max_new_tokens=5, **GREEDY), first.sequences)
     longer = torch.cat([first.sequences, ids(2, 3)], 1)
-    plain = model.generate(longer, max_new_tokens=6, **GREEDY)
-    for each in (HyenaCache(), HyenaCache(decoding="epoched")):
-        assert torch.equal(model.generate(longer, cache=each, max_new_tokens=6, **GREEDY), plain)
-        assert each.get_seq_length() == 23
-    with refused("a stream of", "exceeds"):  # the first call knew how long it would be; a cache of one's own grows
+    plain = model.generate(longer, max_new_tokens=20, **GREEDY)
+    for each in (copy.deepcopy(cache), cache, own, HyenaCache(decoding="cached")):
+        assert torch.equal(model.generate(longer, cache=each, max_new_tokens=20, **GREEDY), plain)
+        assert each.get_seq_length() == 37
+
+
+def test_longer_than_the_model_reads():
+    with refused("a stream of 69 tokens", "max_length 64"):  # before anything is computed
         wrap(small("H")).generate(ids(1, 60), max_new_tokens=10, **GREEDY)
-    roomy = HyenaCache()
-    model.generate(prompt, cache=roomy, max_new_tokens=5, **GREEDY)
-    both = [roomy, copy.deepcopy(roomy)]
-    for each in both:
-        assert torch.equal(model.generate(longer, cache=each, max_new_tokens=6, **GREEDY), plain)
-    assert kept.get_seq_length() == 14
+    tokens, mask = padded([ids(1, 60)[0], ids(1, 10)[0]])
+    tokens, mask = torch.cat([tokens[:, :10], tokens], 1), torch.cat([torch.zeros(2, 10, dtype=mask.dtype), mask], 1)
+    found = wrap(small("H")).generate(tokens, attention_mask=mask, max_new_tokens=5, **GREEDY)
+    assert found.shape == (2, 75), "padding takes no room"
 
 
 @torch.no_grad()
@@ -205,12 +207,13 @@ def test_rows_of_a_cache():
         ({"attention_mask": torch.tensor([[1, 0, 1, 1], [1, 1, 1, 1]])}, ("a hole in row 0",)),
         ({"attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}, ("after the tokens of row 1", "padding_side = 'left'")),
         ({"attention_mask": torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]])}, ("no token in row 1",)),
+        ({"pad_token_id": 3}, ("row 1 holds the id of padding, 3", "attention_mask")),
     ],
     ids=str,
 )
 def test_generation_that_is_refused(options: dict[str, object], parts: tuple[str, ...]):
     with refused(*parts):
-        dressed().generate(ids(2, 4), max_new_tokens=3, **GREEDY, **options)
+        dressed().generate(torch.tensor([[5, 2, 1, 9], [3, 2, 3, 1]]), max_new_tokens=3, **GREEDY, **options)
 
 
 def test_assisted_decoding_is_refused():
