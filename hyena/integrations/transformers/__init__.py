@@ -10,9 +10,7 @@ What `save_pretrained` writes is in turn a directory that `hyena.load` reads.
 try:
     import transformers
 except ImportError as error:
-    raise ImportError(
-        "hyena.integrations.transformers needs the package transformers; run pip install 'hyena[hf]'"
-    ) from error
+    raise ImportError("hyena.integrations.transformers needs the package transformers; run pip install 'hyena[hf]'") from error
 
 from hyena.integrations.transformers.base import HyenaModel, HyenaPreTrainedModel
 from hyena.integrations.transformers.cache import HyenaCache

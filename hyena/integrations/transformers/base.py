@@ -1,7 +1,7 @@
 """What our models share under transformers: built, loaded and saved so that the numbers are those of `hyena.load`, bit for bit.
 
-Names of tensors are ours (`backbone.`, `lm_head.`, `score.`), so both libraries read the other's files. Models are built in float32
-and then cast as `model.bfloat16()` casts them: filters, grids and frequencies stay in float32.
+Names of tensors are ours (`backbone.`, `lm_head.`, `score.`), so each library reads the other's files. Models are built in
+float32 and then cast as `model.bfloat16()` casts them: filters, grids and frequencies stay in float32.
 """
 
 import shutil
@@ -111,9 +111,7 @@ class HyenaPreTrainedModel(PreTrainedModel):
             raise HyenaError("a cache gives no gradient: train with use_cache=False and without a cache")
         cache = HyenaCache() if cache is None else cache
         if not isinstance(cache, HyenaCache):
-            raise HyenaError(
-                f"the cache is a {type(cache).__name__}: hyena keeps a state; pass HyenaCache() or leave it out"
-            )
+            raise HyenaError(f"the cache is a {type(cache).__name__}: hyena keeps a state; pass HyenaCache() or leave it out")
         return cache.read(self.backbone, input_ids, attention_mask), cache
 
     def _options(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -170,9 +168,7 @@ class HyenaPreTrainedModel(PreTrainedModel):
         directory = None if pretrained_model_name_or_path is None else Path(pretrained_model_name_or_path)
         ours = directory is not None and not options.get("subfolder") and directory.is_dir() and store.is_native(directory)
         saved = store.read(directory) if ours and directory is not None else None  # what does not fit together is refused
-        model, info = super().from_pretrained(
-            pretrained_model_name_or_path, *arguments, output_loading_info=True, **options
-        )
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *arguments, output_loading_info=True, **options)
         _check_loaded(info, str(pretrained_model_name_or_path))
         for tensor in [*model.parameters(), *model.buffers()]:
             tensor.data = store.aligned(tensor.data)

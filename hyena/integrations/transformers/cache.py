@@ -1,7 +1,7 @@
 """`HyenaCache`: a model's state as the cache of transformers.
 
-A state belongs to the whole model: the long convolutions of all layers share one memory. So the cache has one layer, which holds
-it; whatever transformers does to all layers of a cache is done to it.
+A state belongs to the whole model: the long convolutions of all layers share one memory. So the cache has one layer, which
+holds it; whatever transformers does to all layers of a cache is done to it.
 """
 
 from dataclasses import fields
@@ -112,9 +112,7 @@ class HyenaCache(Cache):
     layers: list[StateLayer]
 
     def __init__(self, max_length: int | None = None, decoding: Decoding = "auto"):
-        """max_length: tokens that a row will have at most; none given, buffers grow as they must. decoding: the engine of the long
-        convolutions.
-        """
+        """max_length: tokens that a row will have at most, where known. decoding: the engine of the long convolutions."""
         super().__init__(layers=[StateLayer(max_length, decoding)])
         self.padding: int | None = None
         """The id that `generate` feeds to rows that have ended, which the vocabulary need not have."""
@@ -132,8 +130,8 @@ class HyenaCache(Cache):
         columns = (ids.shape[0], layer.seen + ids.shape[1])
         if mask.shape != columns:
             raise HyenaError(
-                f"attention_mask is {tuple(mask.shape)}: {layer.seen} columns were read and {ids.shape[1]} are new, so it must be "
-                f"{columns}"
+                f"attention_mask is {tuple(mask.shape)}: {layer.seen} columns were read and {ids.shape[1]} are new, so it must "
+                f"be {columns}"
             )
         rows = rows_of(ids, mask[:, layer.seen :])
         if rows.lengths is not None:
@@ -150,6 +148,6 @@ def _check_padding(rows: Rows, layer: StateLayer) -> None:
     if bool(late.any()):
         row = int(late.int().argmax())
         raise HyenaError(
-            f"attention_mask has padding after the tokens of row {row}: a stream goes on from the last column, so pad on the left "
-            "(tokenizer.padding_side = 'left')"
+            f"attention_mask has padding after the tokens of row {row}: a stream goes on from the last column, so pad on the "
+            "left (tokenizer.padding_side = 'left')"
         )

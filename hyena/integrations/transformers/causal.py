@@ -54,10 +54,10 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
         """Logits (B, L, V), those of the last `logits_to_keep` columns, or of the columns it names, where given.
 
-        attention_mask (B, L): zeros where padding stands, before a row's tokens or after them; with a cache before them only, and of
-        the columns read earlier too. A row gives what it gives without its padding. labels (B, L): ids, -100 for none; the loss is
-        that of each token given those before it in its row. With a cache (`past_key_values` is its older name) or `use_cache=True` logits have no
-        gradient.
+        attention_mask (B, L): zeros where padding stands, before a row's tokens or after them; with a cache before them only,
+        and of the columns read earlier too. A row gives what it gives without its padding. labels (B, L): ids, -100 for none;
+        the loss is that of each token given those before it in its row. With a cache (`past_key_values` is its older name) or
+        `use_cache=True` logits have no gradient.
         """
         loss_options, as_object = self._options(options)
         cache = past_key_values if cache is None else cache
@@ -88,8 +88,8 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
         if not bool(mask.all()):
             row = int((mask == 0).any(1).int().argmax())
             raise HyenaError(
-                f"row {row} holds the id of padding, {generation_config.pad_token_id}, and there is no attention_mask: pass one, "
-                "with ones for tokens and zeros for padding"
+                f"row {row} holds the id of padding, {generation_config.pad_token_id}, and there is no attention_mask: pass "
+                "one, with ones for tokens and zeros for padding"
             )
         return mask
 
@@ -108,11 +108,14 @@ class HyenaForCausalLM(HyenaPreTrainedModel, GenerationMixin):
             raise HyenaError(f"attention_mask has no token in row {row}: a prompt needs one at least")
         if generation_config.cache_implementation not in (None, "dynamic"):
             raise HyenaError(
-                f"cache_implementation is {generation_config.cache_implementation!r}: hyena keeps a state of its own; leave it out"
+                f"cache_implementation is {generation_config.cache_implementation!r}: hyena keeps a state of its own; leave it "
+                "out"
             )
         given = [model_kwargs.pop(name) for name in ("cache", "past_key_values") if model_kwargs.get(name) is not None]
         if given and not isinstance(given[0], HyenaCache):
-            raise HyenaError(f"the cache is a {type(given[0]).__name__}: hyena keeps a state; pass HyenaCache() or leave it out")
+            raise HyenaError(
+                f"the cache is a {type(given[0]).__name__}: hyena keeps a state; pass HyenaCache() or leave it out"
+            )
         if not given and generation_config.use_cache is False:
             return
         padded = 0 if mask is None else int((mask == 0).sum(1).min())

@@ -1,7 +1,7 @@
 """`HyenaConfig`: a config.json of ours as transformers holds it. The table `model` in it is the `ModelConfig`, whole.
 
-Everything else that transformers asks of a configuration (sizes, tying, labels) is derived from that table, and never written beside
-it, where it could say something else.
+Everything else that transformers asks of a configuration (sizes, tying, labels) is derived from that table, and never written
+beside it, where it could say something else.
 """
 
 from typing import Any, ClassVar, Self
@@ -35,7 +35,7 @@ class HyenaConfig(PreTrainedConfig):
     """Which hyena wrote it."""
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """kwargs: the keys that transformers has for every model, and what a file may hold beside. `HyenaError` as `hyena.load`."""
+        """kwargs: keys that transformers has for every model, and what a file holds beside. `HyenaError` as `hyena.load`."""
         kwargs.pop("save_id", None)  # of the files that hyena wrote together: not of what is written next
         if self.model is not None:
             values = {f: getattr(self, f) for f in ("format", "format_version", "model", "hyena_version")}
@@ -88,5 +88,5 @@ class HyenaConfig(PreTrainedConfig):
 
     @property
     def tie_word_embeddings(self) -> bool:
-        """Whether the head shares the embedding's weights."""
-        return self.model_config.tied
+        """Whether the head shares the embedding's weights; transformers asks this of an empty configuration too."""
+        return self.model is not None and self.model_config.tied

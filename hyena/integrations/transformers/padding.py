@@ -1,4 +1,4 @@
-"""Padding as attention masks say it, on either side of a row, into rows that begin at their first token, as our models read them.
+"""Rows with padding on either side, as attention masks say it, into rows that begin at their first token, as our models read.
 
 A padded row gives what it gives alone: the tokens are moved to the front, and the results back to where the tokens were.
 """
@@ -29,7 +29,7 @@ class Rows:
 
 
 def rows_of(ids: Int[Tensor, "B L"], mask: Tensor | None) -> Rows:
-    """Rows without the padding that a mask (B, L) of zeros and ones names. `HyenaError` for a mask with holes, or of another shape."""
+    """Rows without the padding that a mask (B, L) of zeros and ones names. `HyenaError` for holes in it, and other shapes."""
     if mask is None:
         return Rows(ids)
     if mask.shape != ids.shape:

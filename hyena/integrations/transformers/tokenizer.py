@@ -1,7 +1,7 @@
-"""Our tokenizers as those of transformers: the same ids for every byte and base, in a tokenizer.json that needs no hyena to be read.
+"""Our tokenizers as those of transformers: the same ids for every byte and base, in a tokenizer.json that reads without hyena.
 
-Special tokens have no spelling: "[PAD]" in a text is five bytes, and no DNA. Nothing is added to a text and nothing tidied away. What is
-no DNA letter is an error here too, though one of the package tokenizers (it speaks of a missing [UNK]).
+Special tokens have no spelling: "[PAD]" in a text is five bytes, and no DNA. Nothing is added to a text and nothing tidied
+away. What is no DNA letter is an error here too, though one of the package tokenizers (it speaks of a missing [UNK]).
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from hyena.integrations.transformers.config import HyenaConfig
 from hyena.models import store
 
 _SPELLED = {"split_special_tokens": True, "clean_up_tokenization_spaces": False, "padding_side": "left"}
-"""Options of every tokenizer here: special tokens are not looked for in texts; padding before the tokens, as generation needs it."""
+"""Of every tokenizer here: special tokens are not looked for in texts; padding before the tokens, as generation needs it."""
 
 
 def make_tokenizer(spec: str, directory: str | Path | None = None) -> PreTrainedTokenizerFast:
@@ -53,7 +53,7 @@ class HyenaTokenizer(PreTrainedTokenizerFast):
 
 
 def _letters() -> dict[int, str]:
-    """The character that stands for each byte in byte-level vocabularies: itself where it can be seen, else one from U+0100 on."""
+    """The character for each byte in byte-level vocabularies: itself where it can be seen, else one from U+0100 on."""
     seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in seen]
     return {byte: chr(byte) for byte in seen} | {byte: chr(0x100 + i) for i, byte in enumerate(hidden)}

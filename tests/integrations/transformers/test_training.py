@@ -127,7 +127,9 @@ def test_the_trainer_trains_saves_and_goes_on(tmp_path: Path, checkpointing: boo
     if checkpointing:
         model.gradient_checkpointing_enable()
     options = {"save_steps": 6, "eval_strategy": "steps", "eval_steps": 6}
-    trainer = Trainer(model, arguments(tmp_path, **options), train_dataset=repeating(), eval_dataset=repeating(4), callbacks=[losses])
+    trainer = Trainer(
+        model, arguments(tmp_path, **options), train_dataset=repeating(), eval_dataset=repeating(4), callbacks=[losses]
+    )
     trainer.train()
     assert len(losses.found) == 12
     assert losses.found[-1] < 0.7 * losses.found[0]
@@ -203,7 +205,9 @@ def test_adapters_are_trained_saved_read_and_merged(tmp_path: Path):
     found = logits(adapted, ids_of(0))
     assert not torch.equal(found, before)
 
-    again = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapters").eval()
+    again = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "adapters"
+    ).eval()
     assert torch.equal(logits(again, ids_of(0)), found)
 
     merged = again.merge_and_unload()
