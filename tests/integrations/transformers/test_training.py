@@ -16,8 +16,6 @@ from tests.helpers import refused
 from tests.integrations.transformers.small import dressed, padded
 from tests.models.small import classifier, ids, language_model
 
-# transformers 5.24 has other names, which peft does not use yet.
-pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 NO_PEFT = "peft (the extra `hf`) is not installed"
 NO_ACCELERATE = "accelerate (the extra `hf`) is not installed"
 
