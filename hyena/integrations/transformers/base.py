@@ -164,7 +164,7 @@ class HyenaPreTrainedModel(PreTrainedModel):
 
         A head that the file lacks is drawn and reported by transformers; a backbone is all there or an error.
         """
-        told = options.pop("output_loading_info", False)
+        told, given = options.pop("output_loading_info", False), options.get("generation_config") is not None
         directory = None if pretrained_model_name_or_path is None else Path(pretrained_model_name_or_path)
         ours = directory is not None and not options.get("subfolder") and directory.is_dir() and store.is_native(directory)
         saved = store.read(directory) if ours and directory is not None else None  # what does not fit together is refused
@@ -172,10 +172,10 @@ class HyenaPreTrainedModel(PreTrainedModel):
         _check_loaded(info, str(pretrained_model_name_or_path))
         for tensor in [*model.parameters(), *model.buffers()]:
             tensor.data = store.aligned(tensor.data)
-        if saved is not None:
+        if saved is not None and directory is not None:
             model.tokenizer_file = saved.tokenizer_file
-        if model.can_generate() and not (directory is not None and (directory / "generation_config.json").is_file()):
-            model.generation_config = model.new_generation_config()
+            if model.can_generate() and not (directory / "generation_config.json").is_file() and not given:
+                model.generation_config = model.new_generation_config()
         return (model, info) if told else model
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **options: Any) -> None:

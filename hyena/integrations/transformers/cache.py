@@ -133,10 +133,25 @@ class HyenaCache(Cache):
                 f"attention_mask is {tuple(mask.shape)}: {layer.seen} columns were read and {ids.shape[1]} are new, so it must "
                 f"be {columns}"
             )
+        _check_past(mask[:, : layer.seen], layer)
         rows = rows_of(ids, mask[:, layer.seen :])
         if rows.lengths is not None:
             _check_padding(rows, layer)
         return layer.read(backbone, rows)
+
+
+def _check_past(mask: Tensor, layer: StateLayer) -> None:
+    """One clear line for a mask of columns read before that names other tokens than were read."""
+    if layer.state is None:
+        return
+    named = (mask != 0).sum(1)
+    if bool((named != layer.state.position).any()):
+        row = int((named != layer.state.position).int().argmax())
+        read = int(layer.state.position[row])
+        raise HyenaError(
+            f"attention_mask names {int(named[row])} tokens of row {row} among the columns read before, and {read} were read: "
+            "pass the mask that they were read with, and go on with it"
+        )
 
 
 def _check_padding(rows: Rows, layer: StateLayer) -> None:

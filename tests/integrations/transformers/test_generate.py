@@ -249,6 +249,8 @@ def test_forwards_that_are_refused():
             model(tokens[:, :1], attention_mask=torch.ones(2, 1), cache=cache)
         with refused("padding after the tokens of row 1"):
             model(tokens[:, :1], attention_mask=torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]), cache=cache)
+        with refused("names 3 tokens of row 1 among the columns read before, and 4 were read"):
+            model(tokens[:, :1], attention_mask=torch.tensor([[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]), cache=cache)
         with refused("does not go back by 2 tokens"):
             cache.crop(2)
         with refused("holds no keys and values"):
