@@ -66,11 +66,16 @@ class Attention(Streamed, nn.Module):
         """x (B, L, D), any L."""
         q, k, v = self._heads(x)
         dropout = self.config.dropout if self.training else 0.0
-        if self.window is None or self.window >= x.shape[1]:
+        if self.window is None or self._within(self.window, x.shape[1]):
             y = _attend(q, k, v, dropout, is_causal=True)
         else:
             y = windowed(q, k, v, self.window, dropout)
         return self.out_proj(rearrange(y, "B H L P -> B L (H P)"))
+
+    @staticmethod
+    def _within(window: int, L: int) -> bool:
+        """Whether every token sees all before it. A graph for any length does not ask: a window may be longer than its rows."""
+        return not torch.compiler.is_exporting() and window >= L
 
     def _heads(self, x: Tensor, begin: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, L, P) of x (B, L, D), whose tokens are those from begin[b] on."""

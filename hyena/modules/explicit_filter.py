@@ -65,8 +65,8 @@ class ExplicitFilter(KeptFilter):
             self.taps = nn.Parameter(torch.randn(shape) / math.sqrt(config.span))
 
     def used(self, length: int) -> int:
-        """K, or as many as there are tokens."""
-        return min(length, self.config.taps)
+        """K, or as many as there are tokens; in a graph for any length all of them (`met`)."""
+        return self.config.taps if torch.compiler.is_exporting() else min(length, self.config.taps)
 
     def _worth(self, K: int) -> int:
         """All of them: they are there."""

@@ -60,10 +60,10 @@ class ImplicitFilter(KeptFilter):
 
     def used(self, length: int) -> int:
         """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
-        if length <= self.max_length or self.beyond == "extend":
+        if self.beyond == "truncate":  # not min(), which would ask: a graph for any length has no answer
+            return torch.sym_min(length, self.max_length)
+        if self.beyond == "extend" or length <= self.max_length:
             return length
-        if self.beyond == "truncate":
-            return self.max_length
         raise HyenaError(
             f"the sequence has {length} tokens but the filters have max_length {self.max_length} and beyond='error': "
             "shorten it, build the model with beyond='truncate' or 'extend', or use model.resized(new_length)"

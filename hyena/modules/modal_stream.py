@@ -70,8 +70,8 @@ class ModalStream(KeptFilter):
         raise NotImplementedError
 
     def used(self, length: int) -> int:
-        """K: all of them."""
-        return length
+        """K: all of them; in a graph for any length some more, so that it need not ask where the head ends (`met`)."""
+        return length + self.head_taps if torch.compiler.is_exporting() else length
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 alone, never kept: a long filter read in pieces, in bounded memory."""

@@ -1,0 +1,55 @@
+"""`exported`: the forward of a model as a program of `torch.export`, for any batch and any length that the model reads.
+
+A program holds the weights and no Python of ours but the operators `torch.ops.hyena.*`: whoever loads one imports `hyena.ops`
+first. It computes its filters anew in every call, where a model in evaluation keeps them, and it has no gradient.
+"""
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from hyena.errors import HyenaError
+from hyena.models import Classifier, LanguageModel
+from hyena.models.modes import evaluating
+from hyena.modules import Hyena
+from hyena.modules.filters import ImplicitFilter
+
+SHORTEST = 2
+"""Tokens of a row at least where the length is open: a single token is another way through the projections."""
+_TRACED = 16
+"""Tokens of the rows that an open length is traced with; any number would do."""
+
+
+def exported(
+    model: LanguageModel | Classifier, *, batch: int | None = None, length: int | None = None
+) -> ExportedProgram:
+    """The program of `model(ids)`, in evaluation: `exported(model).module()(ids)`; `torch.export.save` writes it.
+
+    batch, length: a program for these alone; none given: for any batch, and any length from 2 to what the model reads. Filters
+    with beyond='extend' are open up to max_length: past it their grid is made when it is traced, so give the length.
+
+    Raises `HyenaError` for a batch or a length that there cannot be.
+    """
+    most = longest(model)
+    if batch is not None and batch < 1:
+        raise HyenaError(f"batch is {batch}: use at least 1, or none for any")
+    if length is not None and length < 1:
+        raise HyenaError(f"length is {length}: use at least 1, or none for any")
+    if length is None and most is not None and most < SHORTEST:
+        raise HyenaError(f"the model reads {most} token and a program of open length {SHORTEST} or more: give length={most}")
+    rows = 2 if batch is None else batch
+    tokens = min(_TRACED, most or _TRACED) if length is None else length
+    dynamic: dict[int, Dim] = {}
+    if batch is None:
+        dynamic[0] = Dim("batch", min=1)
+    if length is None:
+        dynamic[1] = Dim("length", min=SHORTEST, max=most)
+    ids = torch.zeros(rows, tokens, dtype=torch.int64, device=model.device)
+    with evaluating(model), torch.no_grad():
+        return torch.export.export(model, (ids,), dynamic_shapes=(dynamic or None,))
+
+
+def longest(model: LanguageModel | Classifier) -> int | None:
+    """Tokens that a program of open length reads at most; None: any number."""
+    filters = [block.mixer.filter for block in model.backbone.layers if isinstance(block.mixer, Hyena)]
+    grids = [f.max_length for f in filters if isinstance(f, ImplicitFilter) and f.beyond == "extend"]
+    return min([*model.backbone.limits().values(), *grids], default=None)
