@@ -13,19 +13,14 @@ from hyena.models.modes import evaluating
 from hyena.modules import Hyena
 from hyena.modules.filters import ImplicitFilter
 
-SHORTEST = 2
-"""Tokens of a row at least where the length is open: a single token is another way through the projections."""
 _TRACED = 16
 """Tokens of the rows that an open length is traced with; any number would do."""
 
 
-def exported(
-    model: LanguageModel | Classifier, *, batch: int | None = None, length: int | None = None
-) -> ExportedProgram:
+def exported(model: LanguageModel | Classifier, *, batch: int | None = None, length: int | None = None) -> ExportedProgram:
     """The program of `model(ids)`, in evaluation: `exported(model).module()(ids)`; `torch.export.save` writes it.
 
-    batch, length: a program for these alone; none given: for any batch, and any length from 2 to what the model reads. Filters
-    with beyond='extend' are open up to max_length: past it their grid is made when it is traced, so give the length.
+    batch, length: a program for these alone; none given: for any batch, and any length up to `longest`.
 
     Raises `HyenaError` for a batch or a length that there cannot be.
     """
@@ -34,22 +29,26 @@ def exported(
         raise HyenaError(f"batch is {batch}: use at least 1, or none for any")
     if length is not None and length < 1:
         raise HyenaError(f"length is {length}: use at least 1, or none for any")
-    if length is None and most is not None and most < SHORTEST:
-        raise HyenaError(f"the model reads {most} token and a program of open length {SHORTEST} or more: give length={most}")
+    if length is not None and most is not None and length > most:
+        raise HyenaError(
+            f"length is {length} and a program of this model reads {most} tokens at most: use a model with "
+            "another max_length (`resized`) or beyond='truncate'"
+        )
+    length = 1 if most == 1 else length
     rows = 2 if batch is None else batch
     tokens = min(_TRACED, most or _TRACED) if length is None else length
     dynamic: dict[int, Dim] = {}
     if batch is None:
         dynamic[0] = Dim("batch", min=1)
     if length is None:
-        dynamic[1] = Dim("length", min=SHORTEST, max=most)
+        dynamic[1] = Dim("length", min=1, max=most)
     ids = torch.zeros(rows, tokens, dtype=torch.int64, device=model.device)
     with evaluating(model), torch.no_grad():
         return torch.export.export(model, (ids,), dynamic_shapes=(dynamic or None,))
 
 
 def longest(model: LanguageModel | Classifier) -> int | None:
-    """Tokens that a program of open length reads at most; None: any number."""
+    """Tokens that a program reads at most; None: any number. Up to max_length where filters go on past it by their formula."""
     filters = [block.mixer.filter for block in model.backbone.layers if isinstance(block.mixer, Hyena)]
     grids = [f.max_length for f in filters if isinstance(f, ImplicitFilter) and f.beyond == "extend"]
     return min([*model.backbone.limits().values(), *grids], default=None)

@@ -137,7 +137,9 @@ class Harness:
         together: dict[Writing, list[int]] = {}
         for i, (context, options) in enumerate(requests):
             if not context and self.bos is None:
-                raise HyenaError(f"request {i} has an empty context: give the id that begins documents as bos{_end_of(self.tokenizer)}")
+                raise HyenaError(
+                    f"request {i} has an empty context: give the id that begins documents as bos{_end_of(self.tokenizer)}"
+                )
             together.setdefault(Writing.of(options), []).append(i)
         answers = [""] * len(requests)
         for writing, places in together.items():

@@ -138,6 +138,10 @@ class ImplicitFilter(KeptFilter):
         """t (K,) and z (K, features): the stored grid, which with beyond='extend' goes on past its end."""
         if self.max_length >= K:
             return self.t[:K], self.z[:K]
+        if torch.compiler.is_exporting():
+            raise HyenaError(
+                f"a program goes up to max_length {self.max_length}, not to {K}: use beyond='truncate' or resized()"
+            )
         self.check_length(K)
         t, z = positions(torch.arange(self.max_length, K), self.max_length, self.config.features)
         return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])

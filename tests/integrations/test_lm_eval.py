@@ -162,7 +162,9 @@ def test_code_that_the_model_wrote_is_not_run_unless_asked(model: LanguageModel,
 def test_its_command_line_knows_the_model(
     model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(sys, "argv", ["lm_eval", "--model", "hyena", "--model_args", f"path={tmp_path / 'none'}", "--tasks", "x"])
+    monkeypatch.setattr(
+        sys, "argv", ["lm_eval", "--model", "hyena", "--model_args", f"path={tmp_path / 'none'}", "--tasks", "x"]
+    )
     with pytest.raises(SystemExit) as ended:
         lm_eval.main()
     assert ended.value.code == 2
