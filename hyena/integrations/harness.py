@@ -27,7 +27,7 @@ BATCH_SIZE = 16
 COUNT = 256
 """Tokens of an answer at most where a task says nothing, as everywhere in lm-eval."""
 _COUNTS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-_OPTIONS = ("until", *_COUNTS, "do_sample", "temperature", "top_k", "top_p")
+_OPTIONS = ("until", *_COUNTS, "do_sample", "temperature", "top_k", "top_p", "num_beams")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Writing:
         for name in options:
             if name not in _OPTIONS:
                 raise HyenaError(f"generation option {name!r}{nearest(name, _OPTIONS)}: use {', '.join(_OPTIONS)}")
+        if options.get("num_beams", 1) != 1:
+            raise HyenaError(f"num_beams is {options['num_beams']}: there is no beam search, use 1")
         until, temperature = options.get("until") or [], options.get("temperature")
         counts = [options[name] for name in _COUNTS if options.get(name) is not None]
         if options.get("do_sample") is False:

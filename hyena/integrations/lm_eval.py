@@ -88,13 +88,13 @@ def evaluate(
     bos: int | None = None,
     batch_size: int = BATCH_SIZE,
     max_memory: int | None = DEFAULT_MEMORY,
-    unsafe_code: bool = False,
+    confirm_run_unsafe_code: bool = False,
 ) -> dict[str, Any]:
     """What `lm_eval.simple_evaluate` returns for a model or a directory: `["results"][task]` are the numbers.
 
     tasks: names, or configurations; include_path: a directory of more tasks in YAML, which alone is looked through; num_fewshot,
-    limit: as in lm-eval. bos, batch_size, max_memory: see `Harness`. unsafe_code: whether tasks may run the code that the model
-    writes on this machine; without it they are refused.
+    limit: as in lm-eval. bos, batch_size, max_memory: see `Harness`. confirm_run_unsafe_code: whether tasks may run the code that
+    the model writes on this machine; without it lm-eval refuses them (ValueError), before anything is computed.
     """
     cls = register()
     import lm_eval
@@ -109,7 +109,7 @@ def evaluate(
         num_fewshot=num_fewshot,
         limit=limit,
         task_manager=manager,
-        confirm_run_unsafe_code=unsafe_code,
+        confirm_run_unsafe_code=confirm_run_unsafe_code,
     )
 
 

@@ -39,7 +39,7 @@ def test_it_is_what_score_says():
 
 def test_what_the_model_writes_is_greedy_and_nothing_else():
     m, prompt = language_model("RA"), row(6)
-    written = generate(m, prompt[None], 8, temperature=0)[0, 6:]
+    written = generate(m, prompt[None], 8, temperature=0.0)[0, 6:]
     other = written.clone()
     other[-1] = (other[-1] + 1) % 10
     first, second = continuations(m, [prompt, prompt], [written, other])

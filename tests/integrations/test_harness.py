@@ -29,7 +29,7 @@ def by_hand(model: LanguageModel, context: bytes, continuation: bytes, bos: int 
     """log p of a continuation by one plain forward over everything, and whether it is the likeliest."""
     before = ([] if bos is None else [bos]) + list(context)
     ids = torch.tensor([before + list(continuation)])
-    logits = model(ids)[0, len(before) - 1 : -1].log_softmax(-1)
+    logits = model(ids[:, :-1])[0, len(before) - 1 :].log_softmax(-1)
     targets = ids[0, len(before) :]
     return float(logits.gather(1, targets[:, None]).sum()), bool((logits.argmax(-1) == targets).all())
 
@@ -132,6 +132,9 @@ def test_options_of_an_answer():
     assert Writing.of({"max_new_tokens": 3}).count == 3
     with refused("'untill'", "did you mean 'until'"):
         Writing.of({"untill": ["a"]})
+    assert Writing.of({"num_beams": 1}) == Writing.of({})
+    with refused("num_beams is 4"):
+        Writing.of({"num_beams": 4})
 
 
 def test_sampled_answers_differ():

@@ -12,6 +12,7 @@ import torch
 import hyena
 from hyena.inference import Sampling, generate_text, score
 from hyena.integrations import lm_eval
+from hyena.integrations.harness import Harness
 from hyena.models import LanguageModel
 from tests.helpers import refused, unchecked
 from tests.integrations.test_harness import by_hand
@@ -152,22 +153,30 @@ def test_the_model_is_found_by_its_name(model: LanguageModel, tasks: Path, tmp_p
 
 @installed
 @pytest.mark.filterwarnings("ignore")
-def test_code_that_the_model_wrote_is_not_run_unless_asked(model: LanguageModel, tasks: Path):
-    with refused("local_code", "unsafe_code=True"):
+def test_code_that_the_model_wrote_is_not_run_unless_asked(model: LanguageModel, tasks: Path, monkeypatch: pytest.MonkeyPatch):
+    computed: list[object] = []
+    monkeypatch.setattr(Harness, "generate_until", lambda _, requests: computed.append(requests))
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r"local_code which is marked as unsafe\. Set confirm_run_unsafe_code=True"),
+    ):
         lm_eval.evaluate(model, ["local_answers", "local_code"], include_path=tasks)
-    assert "local_code" in run(model, tasks, "local_code", unsafe_code=True)["results"]
+    assert not computed
+    monkeypatch.undo()
+    assert "local_code" in run(model, tasks, "local_code", confirm_run_unsafe_code=True)["results"]
 
 
 @installed
-def test_its_command_line_knows_the_model(
-    model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(
-        sys, "argv", ["lm_eval", "--model", "hyena", "--model_args", f"path={tmp_path / 'none'}", "--tasks", "x"]
-    )
+def test_its_command_line_knows_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Without the index of all its tasks, which takes longer than all else here."""
+    from lm_eval import __main__ as theirs
+    from lm_eval.api.registry import get_model
+
+    monkeypatch.setattr(theirs, "cli_evaluate", lambda: get_model("hyena").create_from_arg_string(f"path={tmp_path / 'none'}"))
     with pytest.raises(SystemExit) as ended:
         lm_eval.main()
     assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"hyena: {tmp_path / 'none'}")
 
 
 def test_a_directory_of_another_kind_is_refused(tmp_path: Path):
