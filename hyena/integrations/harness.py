@@ -111,8 +111,8 @@ class Harness:
     def loglikelihood_rolling(self, texts: Sequence[str]) -> list[float]:
         """log p of each text in nats: the total of `hyena.score`. Without `bos` the first token is not scored: it warns.
 
-        One pass over a text of any length; where a model reads L tokens at most, longer texts in windows of L that overlap by an
-        eighth, every token scored once, as `hyena score` does.
+        One pass over a text of any length. Where a model reads L tokens at most, longer texts are read in windows of L that
+        overlap by an eighth, every token scored once, as `hyena score` does.
         """
         if self.bos is None:
             warnings.warn(
@@ -133,7 +133,7 @@ class Harness:
     def generate_until(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """The answer to each (context, options): what the model writes after it, before the first text of `until`.
 
-        Options are those of `Writing`; an answer also ends where the tokenizer's end-of-text token is written. Requests with the
+        Options are those of `Writing`; an answer also ends where the tokenizer's end-of-text token is written. Requests of the
         same options are written together: their contexts are read once into a state, and a row that ended leaves the batch.
         """
         together: dict[Writing, list[int]] = {}

@@ -92,9 +92,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """What `lm_eval.simple_evaluate` returns for a model or a directory: `["results"][task]` are the numbers.
 
-    tasks: names, or configurations; include_path: a directory of more tasks in YAML, which alone is looked through; num_fewshot,
-    limit: as in lm-eval. bos, batch_size, max_memory: see `Harness`. confirm_run_unsafe_code: whether tasks may run the code that
-    the model writes on this machine; without it lm-eval refuses them (ValueError), before anything is computed.
+    tasks: names, or configurations; include_path: a directory of more tasks in YAML, and then lm-eval's own are not looked
+    through; num_fewshot, limit: as there. bos, batch_size, max_memory: see `Harness`. confirm_run_unsafe_code: whether tasks
+    may run code that the model wrote on this machine; otherwise lm-eval refuses them (ValueError) before anything is computed.
     """
     cls = register()
     import lm_eval
