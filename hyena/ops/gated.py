@@ -43,16 +43,14 @@ def met(h: Tensor, L: int) -> Tensor:
     return h if torch.compiler.is_exporting() else h[:, :L]
 
 
-def cut(h: Tensor, L: int, spectrum: Tensor | None) -> Tensor:
-    """What `met` left; a prepared filter may be longer than its sequence."""
-    return h if spectrum is not None or h.shape[1] <= L else h[:, :L]
-
-
-def check_cut(h: Tensor, L: int, spectrum: Tensor | None) -> None:
-    """One clear line for a gradient of what `met` left."""
-    if spectrum is None and h.shape[1] > L:
-        K = h.shape[1]
+def cut(h: Tensor, L: int, spectrum: Tensor | None, gradient: bool = False) -> Tensor:
+    """What `met` left; with a spectrum taps stay as they were prepared. `HyenaError` for a gradient of taps that are cut here."""
+    K = h.shape[1]
+    if spectrum is not None or K <= L:
+        return h
+    if gradient:
         raise HyenaError(f"an exported program has no gradient for {K} taps over {L} tokens: train the model itself")
+    return h[:, :L]
 
 
 def transform(h: Tensor, length: int, backend: str) -> Taps:
@@ -100,7 +98,7 @@ def long_conv_backward_op(
     needs: list[bool],
 ) -> list[Tensor]:
     """Gradients for u, h, skip, pre and post; an empty tensor where `needs` says no."""
-    check_cut(h, u.shape[-1], spectrum)
+    h = cut(h, u.shape[-1], spectrum, gradient=needs[1])
     backend = chosen(u, h, backend, pre is not None or post is not None, True)
     prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)

@@ -153,7 +153,7 @@ def hyena_conv_backward_op(
     needs: list[bool],
 ) -> list[Tensor]:
     """Gradients for streams, taps, bias, offset, h and skip; an empty tensor where `needs` says no."""
-    gated.check_cut(h, streams.shape[2], spectrum)
+    h = gated.cut(h, streams.shape[2], spectrum, gradient=needs[4])
     backend, prepared, dtype = _choice(streams, h, spectrum, n, backend, True)
     inputs = (streams, taps, bias, offset, h, skip)
     # Those of the short convolution come together with the streams'.

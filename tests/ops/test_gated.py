@@ -59,5 +59,9 @@ def test_taps_that_no_token_meets_are_cut_inside(backend: str):
     u, h, skip, pre, post = inputs(2, 4, 9, 50, 2)
     found = gated.long_conv_op(u, h, skip, pre, post, None, 0, backend, False)
     assert torch.equal(found, gated.long_conv_op(u, h[:, :9], skip, pre, post, None, 0, backend, False))
+    needs = [True, False, True, True, True]
+    gy = torch.randn_like(u)
+    grads = [gated.long_conv_backward_op(gy, u, taps, skip, pre, post, None, 0, backend, needs) for taps in (h, h[:, :9])]
+    assert all(map(torch.equal, *grads))
     with refused("no gradient for 50 taps over 9 tokens"):
         gated.long_conv_backward_op(u, u, h, skip, pre, post, None, 0, backend, [True] * 5)
