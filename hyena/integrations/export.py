@@ -1,10 +1,12 @@
 """`exported`: the forward of a model as a program of `torch.export`, for any batch and any length that the model reads.
 
 A program holds the weights and no Python of ours but the operators `torch.ops.hyena.*`: whoever loads one imports `hyena.ops`
-first. It computes its filters anew in every call, where a model in evaluation keeps them, and it has no gradient.
+first. It computes its filters anew in every call, where a model in evaluation keeps them, and its weights, which are the model's,
+have no gradient.
 """
 
 import torch
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from hyena.errors import HyenaError
@@ -44,7 +46,12 @@ def exported(model: LanguageModel | Classifier, *, batch: int | None = None, len
         dynamic[1] = Dim("length", min=1, max=most)
     ids = torch.zeros(rows, tokens, dtype=torch.int64, device=model.device)
     with evaluating(model), torch.no_grad():
-        return torch.export.export(model, (ids,), dynamic_shapes=(dynamic or None,))
+        program = torch.export.export(model, (ids,), dynamic_shapes=(dynamic or None,))
+    weights = program.state_dict
+    for name, weight in weights.items():  # what was traced is no way back to them all
+        if isinstance(weight, nn.Parameter):
+            weights[name] = nn.Parameter(weight.detach(), requires_grad=False)
+    return program
 
 
 def longest(model: LanguageModel | Classifier) -> int | None:
