@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hyena.checkpoints import load
 from hyena.errors import HyenaError
 from hyena.integrations.harness import BATCH_SIZE, Harness
@@ -21,6 +23,8 @@ from hyena.models.budget import DEFAULT_MEMORY
 from hyena.training.device import device_for
 
 NEEDED = "evaluation with lm-eval needs the package lm-eval; run pip install 'hyena[eval]'"
+UNSAID = "cuda:0"
+"""The device that lm-eval names where its user names none."""
 
 
 @functools.cache
@@ -48,11 +52,15 @@ def register() -> type:
             bos: int | None = None,
             max_memory: int | None = DEFAULT_MEMORY,
         ):
-            """path: a directory, or a model; batch_size: "auto" and none given are ours; max_batch_size: its bound."""
+            """path: a directory, or a model; batch_size: "auto" and none given are ours; max_batch_size: its bound.
+
+            device: lm-eval's command line says cuda:0 where nothing is said; without CUDA that is the processor.
+            """
             super().__init__()
             size = BATCH_SIZE if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
             size = size if max_batch_size is None else min(size, max_batch_size)
-            model = path if isinstance(path, LanguageModel) else language_model(path, device or "auto")
+            unsaid = device is None or (device == UNSAID and not torch.cuda.is_available())
+            model = path if isinstance(path, LanguageModel) else language_model(path, "auto" if unsaid else str(device))
             self.harness = Harness(model, bos=bos, batch_size=size, max_memory=max_memory)
 
         def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:

@@ -145,7 +145,7 @@ def test_the_model_is_found_by_its_name(model: LanguageModel, tasks: Path, tmp_p
             model_args=f"path={tmp_path / 'model'},bos=10",
             tasks=["local_choices"],
             batch_size=2,
-            device="cpu",
+            device="cuda:0",  # as its command line says where nothing is said
             task_manager=manager,
         )
     assert found["results"]["local_choices"] == run(model, tasks, "local_choices", bos=10)["results"]["local_choices"]
