@@ -44,7 +44,7 @@ def met(h: Tensor, L: int) -> Tensor:
 
 
 def cut(h: Tensor, L: int, spectrum: Tensor | None, gradient: bool = False) -> Tensor:
-    """What `met` left; with a spectrum taps stay as they were prepared. `HyenaError` for a gradient of taps that are cut here."""
+    """What `met` left; with a spectrum taps stay as they were prepared. `HyenaError` for a gradient of taps that are cut."""
     K = h.shape[1]
     if spectrum is not None or K <= L:
         return h
