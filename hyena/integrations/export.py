@@ -1,8 +1,8 @@
 """`exported`: the forward of a model as a program of `torch.export`, for any batch and any length that the model reads.
 
 A program holds the weights and no Python of ours but the operators `torch.ops.hyena.*`: whoever loads one imports `hyena.ops`
-first. It computes its filters anew in every call, where a model in evaluation keeps them. Its weights are the model's own, without
-a gradient.
+first. It computes its filters anew in every call, where a model in evaluation keeps them. Its weights are the model's own and
+have no gradient.
 """
 
 import torch
