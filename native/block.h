@@ -52,7 +52,8 @@ class TokenBlock {
                 mean /= double(D);
             }
             for (i64 d = 0; d < D; d++) square += (double(row[d]) - mean) * (double(row[d]) - mean);
-            double scale = 1 / std::sqrt(square / double(D) + n.eps);
+            square /= double(D);
+            double scale = 1 / (n.outside ? std::sqrt(square) + n.eps : std::sqrt(square + n.eps));
             for (i64 d = 0; d < D; d++) {
                 T v = T((double(row[d]) - mean) * scale) * weight[d];
                 normed[size_t(r * D + d)] = bias ? v + bias[d] : v;
@@ -66,7 +67,7 @@ class TokenBlock {
         const T *weight = static_cast<const T*>(l.weight), *bias = static_cast<const T*>(l.bias);
         constexpr i64 CELL = 1 << 15;  // weights an item
         i64 each = CELL / width + 1;
-        return parallel(int(b.threads), (rows + each - 1) / each, [&](i64 item, int) {
+        return parallel(int(b.step.threads), (rows + each - 1) / each, [&](i64 item, int) {
             for (i64 r = item * each; r < rows && r < (item + 1) * each; r++)
                 for (i64 v = 0; v < B; v++) done(v * rows + r, dot(weight + r * width, x + v * width, width) + (bias ? bias[r] : T(0)));
         });

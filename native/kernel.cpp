@@ -215,7 +215,7 @@ EXPORT int hyena_forward(const HyenaConv* c, int wide) {
 EXPORT int hyena_backward(const HyenaConv* c, const HyenaGradient* g, int wide) {
     return hyena::guarded([&] { return wide ? hyena::backward<double>(*c, *g) : hyena::backward<float>(*c, *g); });
 }
-// One token of a gated convolution with a modal filter: u and y of x, which changes nothing; then what is kept takes in x and u.
+// One token of a gated convolution: u and y of x, which changes nothing; then what is kept takes in x and u.
 EXPORT int hyena_step_peek(const HyenaStep* s, int wide) {
     return hyena::done(wide ? hyena::Step<double>(*s).peek() : hyena::Step<float>(*s).peek());
 }

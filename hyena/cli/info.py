@@ -21,6 +21,7 @@ _EXTRAS = {
     "tensorboard": ("tensorboard",),
     "bench": ("scipy",),
     "hf": ("transformers", "tokenizers", "accelerate", "peft"),
+    "eval": ("lm_eval",),
 }
 # Shapes (B, D, L, K) that stand for what the library is used for.
 _SHAPES = {

@@ -1,1 +1,1 @@
-"""FLOOR 6: hyena inside of other libraries, each an extra of its own; nothing is imported that a user does not ask for."""
+"""FLOOR 6: hyena at home in other libraries, each behind its extra; nothing below knows of them."""

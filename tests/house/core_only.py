@@ -75,7 +75,7 @@ def use() -> None:
     from hyena.configs.training import RunConfig, TrainingConfig
 
     for module in pkgutil.walk_packages(hyena.__path__, "hyena."):
-        if module.name.startswith("hyena.integrations."):
+        if module.name.startswith("hyena.integrations.transformers"):
             refuse(module.name)
         elif module.name != "hyena.__main__":
             importlib.import_module(module.name)

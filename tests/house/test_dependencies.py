@@ -15,7 +15,7 @@ from tests.house.test_public import names_of
 PACKAGES = names_of(pyproject()["project"]["dependencies"])
 CORE = {name.replace("-", "_") for name in PACKAGES}
 EXTRAS = {
-    name
+    name.replace("-", "_")
     for extra, requirements in pyproject()["project"]["optional-dependencies"].items()
     if extra not in ("test", "dev")
     for name in names_of(requirements)

@@ -142,3 +142,14 @@ def test_a_stop_for_dna_is_read_as_prompts_are():
     assert generate_text(model, ["ACGT"], 20, seed=0, stop=whole[10:13].lower())[0] == stopped
     with refused("'X'", "not a DNA letter"):
         generate_text(model, ["ACGT"], 20, seed=0, stop="ACX")
+
+
+def test_a_bos_stands_before_every_prompt_and_in_no_text():
+    model = model_of()
+    texts = generate_text(model, ["be", "To"], 12, GREEDY, bos=10)
+    wanted = generate_text(model, ["\nbe", "\nTo"], 12, GREEDY)
+    assert ["\n" + text for text in texts] == wanted
+    (alone,) = generate_text(model, [""], 12, GREEDY, bos=10)
+    assert ["\n" + alone] == generate_text(model, ["\n"], 12, GREEDY)
+    with refused("id 300", "outside the vocabulary"):
+        generate_text(model, ["a"], 3, bos=300)

@@ -78,13 +78,13 @@ class Filter(NamedTuple):
 def fresh(t: Tensor) -> Tensor:
     """t itself, fresh from its allocation, with huge pages where it is large and the system has them."""
     if t.nbytes >= _LARGE and t.device.type == "cpu" and library() is not None:
-        kernel().hyena_advise(t.data_ptr(), t.nbytes)
+        loaded().hyena_advise(t.data_ptr(), t.nbytes)
     return t
 
 
 def good_length(n: int, dtype: torch.dtype) -> int:
     """Points of the shortest transform of at least n points."""
-    return int(kernel().hyena_good_length(n, dtype == torch.float64))
+    return int(loaded().hyena_good_length(n, dtype == torch.float64))
 
 
 def spectrum(h: Tensor, N: int) -> Tensor:
@@ -93,7 +93,7 @@ def spectrum(h: Tensor, N: int) -> Tensor:
     out = fresh(h.new_empty(G, 2 * N))
     conv = _Conv(B=1, D=G, L=N, G=G, K=K, N=N, S=0, threads=torch.get_num_threads())
     conv.h = _tensor(h[None])
-    done(kernel().hyena_spectrum(ctypes.byref(conv), _address(out), h.dtype == torch.float64))
+    done(loaded().hyena_spectrum(ctypes.byref(conv), _address(out), h.dtype == torch.float64))
     return out
 
 
@@ -103,21 +103,21 @@ def window(raw: Tensor, decay: Tensor, t: Tensor, shift: float, out: Tensor | No
     out = fresh(torch.empty_like(raw)) if out is None else out
     addresses = (raw.data_ptr(), decay.data_ptr(), t.data_ptr())
     wide = raw.dtype == torch.float64
-    done(kernel().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
+    done(loaded().hyena_window(*addresses, *raw.shape, shift, torch.get_num_threads(), out.data_ptr(), wide))
     return out
 
 
 def gelu(x: Tensor, bias: Tensor | None) -> None:
     """x (n, D) = GELU, in its tanh form, of x + bias (D,), in place; contiguous and of one dtype."""
     wide = x.dtype == torch.float64
-    done(kernel().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
+    done(loaded().hyena_gelu(x.data_ptr(), _address(bias), *x.shape, torch.get_num_threads(), wide))
 
 
 def forward(x: Signals, f: Filter, y: Tensor, dtype: torch.dtype) -> None:
     """y (B, D, L) = post (h conv (pre u) + skip pre u), each signal through its short convolution first; computed in dtype."""
     conv = _conv(x, f)
     conv.y = _tensor(y)
-    done(kernel().hyena_forward(ctypes.byref(conv), dtype == torch.float64))
+    done(loaded().hyena_forward(ctypes.byref(conv), dtype == torch.float64))
 
 
 def backward(
@@ -137,7 +137,7 @@ def backward(
     conv = _conv(x, f)
     grads = [_tensor(t) for t in (gy, *signals)] + [_address(t) for t in (*filters, *shorts)]
     grads += [None] * (len(_Gradient._fields_) - len(grads))
-    done(kernel().hyena_backward(ctypes.byref(conv), ctypes.byref(_Gradient(*grads)), dtype == torch.float64))
+    done(loaded().hyena_backward(ctypes.byref(conv), ctypes.byref(_Gradient(*grads)), dtype == torch.float64))
 
 
 def _conv(x: Signals, f: Filter) -> _Conv:
@@ -159,7 +159,7 @@ def _address(t: Tensor | None) -> int | None:
     return None if t is None else t.data_ptr()
 
 
-def kernel() -> ctypes.CDLL:
+def loaded() -> ctypes.CDLL:
     """The library in use, its functions' types declared; `HyenaError` where there is none."""
     found = library()
     if found is None:
@@ -179,6 +179,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.hyena_gelu.argtypes = (_POINTER, _POINTER, _I64, _I64, ctypes.c_int, wide)
     library.hyena_forward.argtypes = (ctypes.POINTER(_Conv), wide)
     library.hyena_backward.argtypes = (ctypes.POINTER(_Conv), ctypes.POINTER(_Gradient), wide)
+    for name in ("hyena_step_peek", "hyena_step_commit", "hyena_block"):  # what they take is in `tokens`
+        getattr(library, name).argtypes = (_POINTER, wide)
     return library
 
 

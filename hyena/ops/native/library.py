@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from hyena.errors import HyenaError
 
-ABI = 4
+ABI = 5
 """The kernel's functions and their arguments as this package calls them; `hyena_abi()` of a library must say the same."""
 
 LEVELS = {"avx512": 2, "avx2": 1, "portable": 0}

@@ -1,13 +1,12 @@
 """The kernel's functions that take one token through a gated convolution or its whole block. Mirrors native/abi.h."""
 
 import ctypes
-import functools
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from hyena.ops.native.calls import done, kernel
+from hyena.ops.native.calls import done, loaded
 
 _I64, _POINTER = ctypes.c_int64, ctypes.c_void_p
 ACTIVATIONS = {"identity": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "silu": 4}
@@ -18,7 +17,7 @@ class Step(ctypes.Structure):
     """Arguments of one token of a gated convolution."""
 
     _fields_ = (
-        *((name, _I64) for name in ("B", "D", "K", "S", "H", "threads")),
+        *((name, _I64) for name in ("B", "D", "K", "S", "P", "H", "threads")),
         *((name, _POINTER) for name in ("taps", "bias", "lam", "read", "now", "head", "skip")),
         *((name, _POINTER) for name in ("window", "kept", "modes", "x", "u", "y")),
     )
@@ -31,9 +30,9 @@ class Linear(ctypes.Structure):
 
 
 class Norm(ctypes.Structure):
-    """Weight, bias and epsilon."""
+    """Weight, bias, epsilon and where it stands."""
 
-    _fields_ = (("weight", _POINTER), ("bias", _POINTER), ("eps", ctypes.c_double))
+    _fields_ = (("weight", _POINTER), ("bias", _POINTER), ("eps", ctypes.c_double), ("outside", _I64))
 
 
 class Block(ctypes.Structure):
@@ -43,7 +42,7 @@ class Block(ctypes.Structure):
         ("step", Step),
         *((name, Norm) for name in ("mixer_norm", "mlp_norm")),
         *((name, Linear) for name in ("in_", "mixed", "gate", "up", "down")),
-        *((name, _I64) for name in ("hidden", "activation", "threads")),
+        *((name, _I64) for name in ("hidden", "activation")),
         *((name, _POINTER) for name in ("x", "out")),
     )
 
@@ -55,22 +54,14 @@ def addresses(tensors: Iterable[Tensor | None]) -> list[int | None]:
 
 def peek(s: Step, dtype: torch.dtype) -> None:
     """u and y of x."""
-    done(_declared(kernel()).hyena_step_peek(ctypes.byref(s), dtype == torch.float64))
+    done(loaded().hyena_step_peek(ctypes.byref(s), dtype == torch.float64))
 
 
 def commit(s: Step, dtype: torch.dtype) -> None:
     """The state takes in x and u."""
-    done(_declared(kernel()).hyena_step_commit(ctypes.byref(s), dtype == torch.float64))
+    done(loaded().hyena_step_commit(ctypes.byref(s), dtype == torch.float64))
 
 
 def extend(b: Block, dtype: torch.dtype) -> None:
     """`out` of x, and the state takes the token in."""
-    done(_declared(kernel()).hyena_block(ctypes.byref(b), dtype == torch.float64))
-
-
-@functools.cache
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """The library with these functions' types."""
-    library.hyena_step_peek.argtypes = library.hyena_step_commit.argtypes = (ctypes.POINTER(Step), ctypes.c_int)
-    library.hyena_block.argtypes = (ctypes.POINTER(Block), ctypes.c_int)
-    return library
+    done(loaded().hyena_block(ctypes.byref(b), dtype == torch.float64))
