@@ -3,6 +3,8 @@
 # make check  set up and run lint, floors and types
 
 PYTHON ?= python3
+# Without a package a test of what needs it skips; lm-eval (`eval`) brings half a gigabyte.
+EXTRAS ?= test,dev
 BIN := .venv/bin
 READY := .venv/ready
 KERNEL := .venv/kernel
@@ -25,7 +27,7 @@ check: $(READY)
 $(READY): pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hyena needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 # The set-up builds the kernel; this builds it again when its source has changed. Without a compiler torch computes alone.

@@ -16,6 +16,7 @@ import torch
 import hyena
 from hyena.checkpoints.files import write_stored
 from hyena.checkpoints.loader import STRIPED
+from hyena.checkpoints.pickles import Layout
 from hyena.checkpoints.striped import pairs
 from hyena.checkpoints.striped_config import striped_options, vortex_options
 from hyena.configs.filters import ExplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
@@ -74,7 +75,7 @@ def synthetic(format: str, suffix: str, directory: Path, megabytes: int) -> int:
         tensors[pair.theirs] = Stored(shape, torch.float32, load)
     (directory / "config.json").write_text(json.dumps(options))
     file = directory / f"model.{suffix}"
-    write_stored(tensors, file)
+    write_stored(Layout(tensors), file)
     return file.stat().st_size
 
 

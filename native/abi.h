@@ -46,12 +46,12 @@ typedef struct {
 // One token (B, 3 D) of y = q (h conv (k v) + skip k v): q, k, v are the thirds of a short convolution, h is H taps and then S
 // modes. All contiguous and in the dtype of the computation, but for the modes and what is theirs, which are float64.
 typedef struct {
-    int64_t B, D, K, S, H, threads;
+    int64_t B, D, K, S, P, H, threads;  // P numbers a mode: 2, complex; 1, real
     const void *taps, *bias;        // (3 D, K), (3 D)
-    const double *lam, *read;       // (D, S, 2): of an advance; (D, 2 S): of a reading
+    const double *lam, *read;       // (D, S, P): of an advance; (D, P S): of a reading
     const void *now, *head, *skip;  // (D): tap 0; (D, H): what meets the inputs kept; (D), or null
     void *window, *kept;            // (B, 3 D, K - 1) and (B, D, H): the inputs kept, the newest last
-    double* modes;                  // (B, D, S, 2)
+    double* modes;                  // (B, D, S, P)
     const void* x;                  // (B, 3 D)
     void *u, *y;                    // (B, D)
 } HyenaStep;
@@ -62,6 +62,7 @@ typedef struct {
 typedef struct {
     const void *weight, *bias;  // bias null: no mean is taken off (RMS)
     double eps;
+    int64_t outside;  // 1: eps is added to the root and not to what is under it
 } HyenaNorm;
 
 // One token of out = x + mixer(norm(x)), out + mlp(norm(out)), the mixer a projection, a step and a projection. All contiguous, in

@@ -52,7 +52,8 @@ class TokenBlock {
                 mean /= double(D);
             }
             for (i64 d = 0; d < D; d++) square += (double(row[d]) - mean) * (double(row[d]) - mean);
-            double scale = 1 / std::sqrt(square / double(D) + n.eps);
+            square /= double(D);
+            double scale = 1 / (n.outside ? std::sqrt(square) + n.eps : std::sqrt(square + n.eps));
             for (i64 d = 0; d < D; d++) {
                 T v = T((double(row[d]) - mean) * scale) * weight[d];
                 normed[size_t(r * D + d)] = bias ? v + bias[d] : v;

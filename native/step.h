@@ -16,7 +16,7 @@ class Step {
     bool peek() const {
         return over([&](i64 b, i64 d) {
             T q = shortly(b, d), u = shortly(b, d + s.D) * shortly(b, d + 2 * s.D);
-            double past = dot(s.modes + (b * s.D + d) * 2 * s.S, s.read + d * 2 * s.S);
+            double past = dot(s.modes + (b * s.D + d) * s.P * s.S, s.read + d * s.P * s.S);
             const T* kept = of(s.kept) + (b * s.D + d) * s.H;
             for (i64 i = 0; i < s.H; i++) past += double(head[d * s.H + i] * kept[i]);
             T y = T(past) + now[d] * u;
@@ -35,9 +35,10 @@ class Step {
             }
             T u = of(s.u)[b * s.D + d];
             T entering = push(to(s.kept) + (b * s.D + d) * s.H, s.H, u);
-            double* m = s.modes + (b * s.D + d) * 2 * s.S;
-            const double* l = s.lam + d * 2 * s.S;
-            for (i64 i = 0; i < 2 * s.S; i += 2) {
+            double* m = s.modes + (b * s.D + d) * s.P * s.S;
+            const double* l = s.lam + d * s.P * s.S;
+            for (i64 i = 0; s.P == 1 && i < s.S; i++) m[i] = m[i] * l[i] + double(entering);
+            for (i64 i = 0; s.P == 2 && i < 2 * s.S; i += 2) {
                 double re = m[i] * l[i] - m[i + 1] * l[i + 1] + double(entering), im = m[i] * l[i + 1] + m[i + 1] * l[i];
                 m[i] = re, m[i + 1] = im;
             }
@@ -61,7 +62,7 @@ class Step {
     }
     double dot(const double* a, const double* b) const {
         V<double> sum = {};
-        for (i64 i = 0; i < 2 * s.S; i += W<double>) sum += load_some(a + i, 2 * s.S - i) * load_some(b + i, 2 * s.S - i);
+        for (i64 i = 0; i < s.P * s.S; i += W<double>) sum += load_some(a + i, s.P * s.S - i) * load_some(b + i, s.P * s.S - i);
         double total = 0;
         for (int i = 0; i < W<double>; i++) total += sum[i];
         return total;
@@ -77,7 +78,7 @@ class Step {
     template <class F>
     bool over(const F& row) const {
         constexpr i64 CELL = 1 << 15;  // numbers an item: fewer are not worth a thread
-        i64 rows = s.B * s.D, each = CELL / (2 * s.S + s.H + 3 * s.K) + 1;
+        i64 rows = s.B * s.D, each = CELL / (s.P * s.S + s.H + 3 * s.K) + 1;
         return parallel(int(s.threads), (rows + each - 1) / each, [&](i64 item, int) {
             for (i64 r = item * each; r < rows && r < (item + 1) * each; r++) row(r / s.D, r % s.D);
         });

@@ -126,8 +126,7 @@ def _write(model: Model, options: dict[str, Any], directory: Path, name: str) ->
     format = PUBLISHED[name]
     if format.tensors is None:
         assert isinstance(model, LanguageModel)  # `express` has refused a classifier
-        layout = striped_export.layout(name, model, options)
-        write_stored(layout.tensors, directory / format.file, format.key, layout.same, layout.kinds)
+        write_stored(striped_export.layout(name, model, options), directory / format.file, format.key)
     else:
         values = Account(model.state_dict(), "the model")
         tensors = format.tensors(values, model.config)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from hyena.checkpoints.flat_yaml import read_yaml
-from hyena.checkpoints.pickles import joined_parts, open_pickle, write_pickle
+from hyena.checkpoints.pickles import Layout, joined_parts, open_pickle, write_pickle
 from hyena.configs.files import read_json
 from hyena.errors import HyenaError
 from hyena.models import store
@@ -88,21 +88,15 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, key: str | None = N
     for name, tensor in tensors.items():
         first.setdefault(id(tensor), name)
     same = {name: first[id(tensor)] for name, tensor in tensors.items() if first[id(tensor)] != name}
-    write_stored({name: of(tensor) for name, tensor in tensors.items()}, path, key, same)
+    write_stored(Layout({name: of(tensor) for name, tensor in tensors.items()}, same), path, key)
 
 
-def write_stored(
-    tensors: Mapping[str, Stored],
-    path: Path,
-    key: str | None = None,
-    same: Mapping[str, str] = {},
-    kinds: Mapping[str, str] = {},
-) -> None:
-    """`write_tensors` for tensors that are made when they are written (see `pickles.write_pickle`)."""
+def write_stored(layout: Layout, path: Path, key: str | None = None) -> None:
+    """`write_tensors` for tensors that are made when they are written."""
     if path.suffix == ".safetensors":
-        write_safetensors(tensors.items(), path, {"format": "pt"})
+        write_safetensors(layout.tensors.items(), path, {"format": "pt"})
     else:
-        write_pickle(tensors, path, key, same, kinds)
+        write_pickle(layout, path, key)
 
 
 def check_free(path: Path, overwrite: bool) -> None:

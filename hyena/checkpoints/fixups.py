@@ -42,34 +42,44 @@ def published_inner_taps(taps: Tensor) -> Tensor:
     return (taps if taps.shape[1] >= FORWARD_TAPS else taps.flip(-1)).unsqueeze(1)
 
 
+def _by_stream(rows: Tensor, heads: int) -> Tensor:
+    """Rows (head, three, channel) -> (three, head, channel)."""
+    return rows.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def _by_head(rows: Tensor, heads: int) -> Tensor:
+    """Rows (three, head, channel) -> (head, three, channel)."""
+    return rows.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+
+
 def interleaved_rows(rows: Tensor) -> Tensor:
     """Rows x2, x1, v, x2, x1, v, ... -> all x2, all x1, all v (vortex utils.py: interleave)."""
-    return rows.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1)
+    return _by_stream(rows, len(rows) // 3)
 
 
 def published_interleaved_rows(rows: Tensor) -> Tensor:
     """The inverse of `interleaved_rows`."""
-    return rows.unflatten(0, (3, -1)).transpose(0, 1).flatten(0, 1)
+    return _by_head(rows, len(rows) // 3)
 
 
 def rows_per_head(rows: Tensor, heads: int) -> Tensor:
     """Rows x2, x1, v of a head, then of the next -> all x2, all x1, all v (stripedhyena utils.py: column_split)."""
-    return rows.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+    return _by_stream(rows, heads)
 
 
 def published_rows_per_head(rows: Tensor, heads: int) -> Tensor:
     """The inverse of `rows_per_head`."""
-    return rows.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+    return _by_head(rows, heads)
 
 
 def query_rows_per_head(rows: Tensor, heads: int) -> Tensor:
     """Wqkv rows (head, three, channel) -> all q, all k, all v (vortex model.py: custom_load_state_dict, at every load)."""
-    return rows.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+    return _by_stream(rows, heads)
 
 
 def published_query_rows_per_head(rows: Tensor, heads: int) -> Tensor:
     """The inverse of `query_rows_per_head`."""
-    return rows.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+    return _by_head(rows, heads)
 
 
 # --- filters and frequencies ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ from hyena.errors import HyenaError
 from hyena.models.tensorfile import Stored, Tensors, fill, in_memory, numbers
 
 _BROKEN = (RuntimeError, ValueError, EOFError, OSError, KeyError, TypeError, AttributeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file is to hold: tensors in its order, each made when it is written."""
+
+    tensors: Mapping[str, Stored]
+    same: Mapping[str, str] = field(default_factory=dict)
+    """Name -> the other name under which the tensor is there too; its bytes are stored once."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """As in `Pickled`."""
 
 
 class Pickled(Tensors):
@@ -181,19 +193,11 @@ def _bytes(content: bytes) -> Stored:
     return Stored(tuple(tensor.shape), tensor.dtype, lambda: tensor)
 
 
-def write_pickle(
-    tensors: Mapping[str, Stored],
-    path: Path,
-    key: str | None = None,
-    same: Mapping[str, str] = {},
-    kinds: Mapping[str, str] = {},
-) -> None:
-    """A pickle of a plain dictionary of tensors (under `key`, where one is given), a tensor at a time.
-
-    same: name -> the other name under which the tensor is there too; its bytes are stored once. kinds: as in `Pickled`.
-    """
+def write_pickle(layout: Layout, path: Path, key: str | None = None) -> None:
+    """A pickle of a plain dictionary of tensors (under `key`, where one is given), a tensor at a time."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    tensors, same, kinds = layout.tensors, layout.same, layout.kinds
     with FakeTensorMode():
         empty: dict[str, Any] = {
             name: torch.empty(stored.shape, dtype=stored.dtype) for name, stored in tensors.items() if name not in kinds

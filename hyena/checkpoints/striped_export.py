@@ -1,7 +1,6 @@
 """A model as the tensors of a stripedhyena or vortex file: as it was published, or as the published code saves it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,20 +8,10 @@ from torch import Tensor
 
 from hyena.checkpoints import fixups, striped
 from hyena.checkpoints.pairs import Pair
+from hyena.checkpoints.pickles import Layout
 from hyena.models import LanguageModel
 from hyena.models.published import Published
 from hyena.models.tensorfile import Stored, of
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What `files.write_stored` takes: tensors in the order of the file, each made when it is written."""
-
-    tensors: dict[str, Stored]
-    same: dict[str, str]
-    """Key -> the key whose tensor it is."""
-    kinds: dict[str, str]
-    """Key -> what it is, where that is no tensor."""
 
 
 def layout(format: str, model: LanguageModel, options: Mapping[str, Any]) -> Layout:
@@ -38,18 +27,19 @@ def layout(format: str, model: LanguageModel, options: Mapping[str, Any]) -> Lay
     have = {fixups.plain_key(key) for key in keys}
     keys += [prefix + theirs for theirs in pairs if theirs not in have]
     state = model.state_dict()
-    found = Layout({}, {}, {key: kind for key, kind in published.kinds.items() if key in keys})
+    tensors: dict[str, Stored] = {}
+    same: dict[str, str] = {}
     for key in keys:
         pair = pairs.get(fixups.plain_key(key))
         if pair is not None:
             stored = _kept_frequencies(published.tensors.get(key), pair, state)
-            found.tensors[key] = stored or _made(pair, state[pair.ours], published.dtypes.get(pair.ours))
+            tensors[key] = stored or _made(pair, state[pair.ours], published.dtypes.get(pair.ours))
         elif key in published.tensors:
-            found.tensors[key] = of(published.tensors[key])
+            tensors[key] = of(published.tensors[key])
         elif fixups.plain_key(key) == "unembed.weight":
-            found.same[key] = f"{prefix}embedding_layer.weight"
-            found.tensors[key] = _made(pairs["embedding_layer.weight"], state["backbone.embedding.weight"], None)
-    return found
+            same[key] = f"{prefix}embedding_layer.weight"
+            tensors[key] = _made(pairs["embedding_layer.weight"], state["backbone.embedding.weight"], None)
+    return Layout(tensors, same, {key: kind for key, kind in published.kinds.items() if key in keys})
 
 
 def _made(pair: Pair, tensor: Tensor, dtype: str | None) -> Stored:

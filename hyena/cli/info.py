@@ -15,7 +15,14 @@ from hyena.errors import HyenaError
 
 DESCRIPTION = "Versions, devices, and which backend computes what and why."
 _PACKAGES = ("torch", "numpy", "einops", "safetensors", "jaxtyping", "tyro", "rich", "tomli-w")
-_EXTRAS = {"text": ("tokenizers",), "report": ("matplotlib",), "tensorboard": ("tensorboard",), "bench": ("scipy",)}
+_EXTRAS = {
+    "text": ("tokenizers",),
+    "report": ("matplotlib",),
+    "tensorboard": ("tensorboard",),
+    "bench": ("scipy",),
+    "hf": ("transformers", "tokenizers", "accelerate", "peft"),
+    "eval": ("lm_eval",),
+}
 # Shapes (B, D, L, K) that stand for what the library is used for.
 _SHAPES = {
     "short convolution": (16, 384, 1024, 3),

@@ -7,6 +7,8 @@ up to a multiple of 8; Evo counts 512 for 256 bytes. Rotary bases are those of t
 frequencies that it was trained with.
 """
 
+from dataclasses import replace
+
 from hyena.configs.filters import ExplicitFilterConfig, ImplicitFilterConfig, ModalFilterConfig, RealModalFilterConfig
 from hyena.configs.mixers import (
     AttentionConfig,
@@ -148,11 +150,11 @@ def sh_7b() -> ModelConfig:
     )
 
 
-def _evo1(context: int, rotary_scale: float) -> ModelConfig:
-    """Evo 1: attention in layers 8, 16 and 24 of 32, over bytes."""
+def _evo(pattern: str, width: int, hidden: int, context: int, mixers: Mixers) -> ModelConfig:
+    """What Evo 1 and Evo 2 have in common: bytes in 512 rows, eps outside of the root, gated MLPs with GELU."""
     return ModelConfig(
-        pattern="RRRRRRRR ARRRRRRR ARRRRRRR ARRRRRRR",
-        width=4096,
+        pattern=pattern,
+        width=width,
         vocab_size=256,
         vocab_multiple=512,
         max_length=context,
@@ -160,10 +162,16 @@ def _evo1(context: int, rotary_scale: float) -> ModelConfig:
         norm="rms_outside",
         norm_eps=1e-6,
         mlp="gated",
-        mlp_width=10_928,
+        mlp_width=hidden,
         activation="gelu",
-        mixers=Mixers(R=_poles(8), A=AttentionConfig(heads=32, rotary_scale=rotary_scale)),
+        mixers=mixers,
     )
+
+
+def _evo1(context: int, rotary_scale: float) -> ModelConfig:
+    """Evo 1: attention in layers 8, 16 and 24 of 32."""
+    mixers = Mixers(R=_poles(8), A=AttentionConfig(heads=32, rotary_scale=rotary_scale))
+    return _evo("RRRRRRRR ARRRRRRR ARRRRRRR ARRRRRRR", 4096, 10_928, context, mixers)
 
 
 def evo1_8k() -> ModelConfig:
@@ -187,28 +195,13 @@ def _evo2(
     rotary_scale: float = 1.0,
 ) -> ModelConfig:
     """StripedHyena 2 as Evo 2 is published: exported filters, GELU in the first MLP and none in those after it."""
-    attention = AttentionConfig(heads=heads, rotary_base=rotary_base, rotary_scale=rotary_scale, qkv_bias=False)
-    return ModelConfig(
-        pattern=pattern,
-        width=width,
-        vocab_size=256,
-        vocab_multiple=512,
-        max_length=context,
-        tokenizer="bytes",
-        norm="rms_outside",
-        norm_eps=1e-6,
-        mlp="gated",
-        mlp_width=hidden,
-        activation="gelu",
-        later_activation="identity",
-        out_init="wang",
-        mixers=Mixers(
-            S=ExplicitConvConfig(filter=ExplicitFilterConfig(taps=7, groups=groups)),
-            M=ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=128, groups=groups)),
-            L=RealModalConvConfig(filter=RealModalFilterConfig(order=16, form="log_poles")),
-            A=attention,
-        ),
+    mixers = Mixers(
+        S=ExplicitConvConfig(filter=ExplicitFilterConfig(taps=7, groups=groups)),
+        M=ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=128, groups=groups)),
+        L=RealModalConvConfig(filter=RealModalFilterConfig(order=16, form="log_poles")),
+        A=AttentionConfig(heads=heads, rotary_base=rotary_base, rotary_scale=rotary_scale, qkv_bias=False),
     )
+    return replace(_evo(pattern, width, hidden, context, mixers), later_activation="identity", out_init="wang")
 
 
 _7B = "SMLASML SMLASML SMLASML SMLASML SMLA"

@@ -164,20 +164,23 @@ class Classifier(Model):
 
     def logits(self, hidden: Float[Tensor, "B L D"], lengths: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C"]:
         """Pool hidden states (B, L, D) over the first `lengths` positions of each row, and classify."""
-        B, L, _ = hidden.shape
-        if lengths is None:
-            lengths = torch.full((B,), L, device=hidden.device)
-        elif lengths.shape != (B,) or int(lengths.min()) < 1 or int(lengths.max()) > L:
-            raise HyenaError(f"lengths is {lengths.tolist()}: {B} whole numbers from 1 to {L} are needed")
-        if self.pool == "first":
-            pooled = hidden[:, 0]
-        elif self.pool == "last":
-            pooled = hidden[torch.arange(B, device=hidden.device), lengths - 1]
-        else:
-            own = torch.arange(L, device=hidden.device) < lengths[:, None]
-            pooled = hidden.masked_fill(~own[..., None], 0).sum(1)
-            pooled = pooled / lengths[:, None] if self.pool == "mean" else pooled
-        return self.score(pooled)
+        return self.score(pooled(hidden, self.pool, lengths))
+
+
+def pooled(hidden: Float[Tensor, "B L D"], pool: Pool, lengths: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B D"]:
+    """One vector a row, over its first `lengths` positions; all where not given."""
+    B, L, _ = hidden.shape
+    if lengths is None:
+        lengths = torch.full((B,), L, device=hidden.device)
+    elif not torch.compiler.is_compiling() and (lengths.shape != (B,) or int(lengths.min()) < 1 or int(lengths.max()) > L):
+        raise HyenaError(f"lengths is {lengths.tolist()}: {B} whole numbers from 1 to {L} are needed")
+    if pool == "first":
+        return hidden[:, 0]
+    if pool == "last":
+        return hidden[torch.arange(B, device=hidden.device), lengths - 1]
+    own = torch.arange(L, device=hidden.device) < lengths[:, None]
+    total = hidden.masked_fill(~own[..., None], 0).sum(1)
+    return total / lengths[:, None] if pool == "mean" else total
 
 
 _KINDS: dict[str, type[LanguageModel] | type[Classifier]] = {cls.kind: cls for cls in (LanguageModel, Classifier)}

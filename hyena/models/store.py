@@ -79,6 +79,8 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     config = {
         "format": FORMAT,
         "format_version": VERSION,
+        "model_type": FORMAT,  # this and the dtype of most weights are what transformers looks for; hyena reads neither
+        "dtype": str(model.backbone.embedding.weight.dtype).removeprefix("torch."),
         "kind": model.kind,
         "head": model.head_options(),
         "model": model.config.to_dict() | ({} if tokenizer is None else {"tokenizer": f"file:{tokenizer.name}"}),
@@ -179,16 +181,7 @@ def read(directory: Path) -> Saved:
     """Read a native directory. Raises `HyenaError` for whatever is missing, broken or from two different saves."""
     file = directory / CONFIG
     values = read_json(file)
-    if values.get("format") != FORMAT:
-        raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
-    if values.get("format_version") != VERSION:
-        raise HyenaError(
-            f"{file} has format version {values.get('format_version')!r}, this hyena reads {VERSION}: update hyena"
-        )
-    try:
-        config = ModelConfig.from_dict(values.get("model", {}), f"{file}: model")
-    except HyenaError as error:
-        raise HyenaError(f"{error}{newer(values.get('hyena_version'))}") from None
+    config = settings(values, str(file))
     spec = config.tokenizer or ""
     tokenizer = directory / spec.removeprefix("file:") if spec.startswith("file:") else None
     tensors = read_weights(directory, values.get("save_id"))
@@ -196,10 +189,24 @@ def read(directory: Path) -> Saved:
     return Saved(values.get("kind", ""), values.get("head", {}), config, tensors, tokenizer, extras)
 
 
+def settings(values: Mapping[str, Any], file: str) -> ModelConfig:
+    """What the values of a config.json of ours say of the model; file: its name, for errors."""
+    if values.get("format") != FORMAT:
+        raise HyenaError(f"{file} is not a hyena configuration: pass format= for published weights")
+    if values.get("format_version") != VERSION:
+        raise HyenaError(
+            f"{file} has format version {values.get('format_version')!r}, this hyena reads {VERSION}: update hyena"
+        )
+    try:
+        return ModelConfig.from_dict(values.get("model", {}), f"{file}: model")
+    except HyenaError as error:
+        raise HyenaError(f"{error}{newer(values.get('hyena_version'))}") from None
+
+
 def assign(model: torch.nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Give a model built on the meta device its tensors; every name and shape must fit, or `HyenaError` names what does not."""
     check_fit(model, tensors, source)
-    model.load_state_dict({name: _aligned(tensor) for name, tensor in tensors.items()}, assign=True)
+    model.load_state_dict({name: aligned(tensor) for name, tensor in tensors.items()}, assign=True)
     for module in model.modules():
         if isinstance(module, Float32Module):
             module.widen()
@@ -211,7 +218,7 @@ def wide_names(model: torch.nn.Module) -> set[str]:
     return {f"{prefix}.{name}" for prefix, module in inside for name in module.state_dict()}
 
 
-def _aligned(tensor: Tensor) -> Tensor:
+def aligned(tensor: Tensor) -> Tensor:
     """The tensor at an address like those that PyTorch gives: others are slower, and add up in another order."""
     return tensor.clone() if tensor.device.type == "cpu" and tensor.data_ptr() % 64 else tensor
 

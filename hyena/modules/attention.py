@@ -68,7 +68,9 @@ class Attention(Streamed, nn.Module):
         """x (B, L, D), any L."""
         q, k, v = self._heads(x)
         dropout = self.config.dropout if self.training else 0.0
-        if self.window is None or self.window >= x.shape[1]:
+        if self.window is not None and torch.compiler.is_exporting():
+            y = windowed_op(q, k, v, self.window)
+        elif self.window is None or self.window >= x.shape[1]:
             y = _attend(q, k, v, dropout, is_causal=True)
         else:
             y = windowed(q, k, v, self.window, dropout)
@@ -181,3 +183,16 @@ def windowed(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0)
     mask = rearrange(seen, "B n q k -> (B n) 1 q k")
     y = _attend(cut(q, 0), cut(k, window), cut(v, window), dropout, mask)
     return rearrange(y, "(B n) H w P -> B H (n w) P", B=B)[:, :, :L]
+
+
+@torch.library.custom_op("hyena::windowed", mutates_args=())
+def windowed_op(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """The same, any L, as one node of an exported graph, whose length is open: how many blocks there are depends on it."""
+    inside = window >= q.shape[2]
+    y = _attend(q, k, v, 0.0, is_causal=True) if inside else windowed(q, k, v, window)
+    return y.contiguous()
+
+
+@windowed_op.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    return q.new_empty(q.shape)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from hyena.configs.filters import ExplicitFilterConfig
 from hyena.errors import HyenaError
 from hyena.modules.kept import KeptFilter
-from hyena.modules.modal_stream import Step
 from hyena.modules.precision import at_least_float32
 from hyena.ops import long_conv, windowed
 from hyena.ops.decoding import Decoding
+from hyena.ops.gated_step import FilterStep
 from hyena.ops.history import Window
 from hyena.ops.tree import State
 
@@ -34,7 +34,7 @@ class ExplicitState(State):
 
     inputs: Window
     """(B, D, K - 1): the last inputs."""
-    step: Step
+    step: FilterStep
     """Of the filter when the state was begun."""
 
     @property
@@ -43,9 +43,8 @@ class ExplicitState(State):
         return self.inputs.inputs
 
     @property
-    def modes(self) -> Tensor:
-        """(B, D, 0, 2): none."""
-        return self.kept.new_zeros(*self.kept.shape[:2], 0, 2, dtype=torch.float64)
+    def modes(self) -> None:
+        """None."""
 
 
 class ExplicitFilter(KeptFilter):
@@ -66,8 +65,8 @@ class ExplicitFilter(KeptFilter):
             self.taps = nn.Parameter(torch.randn(shape) / math.sqrt(config.span))
 
     def used(self, length: int) -> int:
-        """K, or as many as there are tokens."""
-        return min(length, self.config.taps)
+        """K, or as many as there are tokens; in a graph for any length all of them (`met`)."""
+        return self.config.taps if torch.compiler.is_exporting() else min(length, self.config.taps)
 
     def _worth(self, K: int) -> int:
         """All of them: they are there."""
@@ -131,16 +130,16 @@ class ExplicitFilter(KeptFilter):
         """Take in inputs (B, D, n), of row b the first lengths[b] only; in place."""
         state.inputs.append(u.detach().to(at_least_float32(u.dtype)), lengths)
 
-    def step(self) -> Step:
+    def step(self) -> FilterStep:
         """The weights of a single token, kept as taps are."""
         return self._made("step", self._step_weights)
 
-    def _step_weights(self) -> Step:
+    def _step_weights(self) -> FilterStep:
         """The same, made anew: a filter that is all head."""
         with torch.no_grad():
             taps = self._taps(self.config.taps).repeat_interleave(self.width // self.groups, 0)
             none = taps.new_zeros(self.width, 0, 2, dtype=torch.float64)
-            return Step(none, none.flatten(1), taps[:, :1].contiguous(), taps[:, 1:].flip(1))
+            return FilterStep(none, none.flatten(1), taps[:, :1].contiguous(), taps[:, 1:].flip(1))
 
     def _sources(self) -> list[Tensor]:
         """As in `KeptFilter`, without walking through modules: there are none."""

@@ -27,7 +27,9 @@ def positions(n: Tensor, max_length: int, features: int) -> tuple[Tensor, Tensor
     """t (K,) and z (K, features) at grid points n (K,), whole or between; computed in float64, returned in float32."""
     n = n.double()
     bands = (features - 1) // 2
-    f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64) if bands > 1 else torch.full((1,), 1e-4).double()
+    f = torch.full((1,), 1e-4, device=n.device).double()
+    if bands > 1:
+        f = torch.linspace(1e-4, bands - 1, bands, dtype=torch.float64, device=n.device)
     t = n / max(max_length - 1, 1)
     angle = 2 * math.pi * n[:, None] / max_length * f
     z = torch.cat([t[:, None], angle.cos(), -angle.sin()], dim=1)
@@ -60,10 +62,10 @@ class ImplicitFilter(KeptFilter):
 
     def used(self, length: int) -> int:
         """K: the taps that a sequence of `length` tokens can meet. Past max_length `beyond` decides."""
-        if length <= self.max_length or self.beyond == "extend":
+        if self.beyond == "truncate":  # not min(), which would ask: a graph for any length has no answer
+            return torch.sym_min(length, self.max_length)
+        if self.beyond == "extend" or length <= self.max_length:
             return length
-        if self.beyond == "truncate":
-            return self.max_length
         raise HyenaError(
             f"the sequence has {length} tokens but the filters have max_length {self.max_length} and beyond='error': "
             "shorten it, build the model with beyond='truncate' or 'extend', or use model.resized(new_length)"
@@ -138,6 +140,10 @@ class ImplicitFilter(KeptFilter):
         """t (K,) and z (K, features): the stored grid, which with beyond='extend' goes on past its end."""
         if self.max_length >= K:
             return self.t[:K], self.z[:K]
+        if torch.compiler.is_exporting():
+            raise HyenaError(
+                f"a program goes up to max_length {self.max_length}, not to {K}: use beyond='truncate' or resized()"
+            )
         self.check_length(K)
         t, z = positions(torch.arange(self.max_length, K), self.max_length, self.config.features)
         return torch.cat([self.t, t.to(self.t)]), torch.cat([self.z, z.to(self.z)])

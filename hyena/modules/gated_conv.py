@@ -8,8 +8,7 @@ explicit (S, M: SE and MR of StripedHyena 2's HyenaCascade; D, with 3 taps and n
 short convolution of LFM2) or real modal (L: LI). (arXiv 2503.01868, section 2.)
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -20,34 +19,14 @@ from hyena.configs.mixers import GatedConfig
 from hyena.modules import modal_filter, real_modal
 from hyena.modules.explicit_filter import ExplicitFilter
 from hyena.modules.fused import gated
+from hyena.modules.gated_state import GatedState
 from hyena.modules.mixer import Streamed
 from hyena.modules.modal_stream import ModalStream
 from hyena.modules.precision import at_least_float32
 from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops.decoding import Decoding
-from hyena.ops.gated_step import StepState, StepWeights, Token
-from hyena.ops.history import Window
-from hyena.ops.hyena_conv import unbiased
 from hyena.ops.plan import conv_flops
-from hyena.ops.tree import State
-
-
-@dataclass
-class GatedConvState(State):
-    """What is remembered, the same at every length."""
-
-    short: Window
-    """The last inputs of the short convolution; none where there is no such convolution."""
-    long: Any
-    """Of the long one, as its filter keeps them."""
-    token: Token
-    """What takes single tokens, of the weights when the state was begun."""
-
-    @property
-    def kept(self) -> StepState:
-        """All of it."""
-        return StepState(self.short.inputs, self.long.kept, self.long.modes)
 
 
 class _New(NamedTuple):
@@ -74,24 +53,15 @@ class GatedConv(Streamed, nn.Module):
         """x (B, L, D) of any L."""
         return channels_last(self.out_proj, gated(x, self.in_proj, self.short_conv, self.filter, self.skip))
 
-    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> GatedConvState:
+    def init_state(self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto") -> GatedState:
         """Nothing read. max_length and decoding are for other mixers: nothing here depends on them."""
-        long, short = self.filter.init_state(batch_size, max_length, decoding), self.short_conv
-        window = self._nothing(batch_size) if short is None else short.init_state(batch_size)
-        # No short convolution is one whose only tap is 1.
-        taps = self.in_proj.weight.new_ones(3 * self.width, 1) if short is None else short.taps
-        bias = None if short is None else short.bias
-        weights = StepWeights(taps, unbiased(taps) if bias is None else bias, *long.step, self.skip)
-        return GatedConvState(window, long, Token(weights))
+        long = self.filter.init_state(batch_size, max_length, decoding)
+        return GatedState.begin(batch_size, self.short_conv, long, self.in_proj.weight, self.skip)
 
-    def _nothing(self, batch_size: int) -> Window:
-        """What is kept of the streams where there is no short convolution."""
-        return Window.begin(batch_size, 3 * self.width, 0, self.in_proj.weight.detach())
-
-    def peek(self, x: Float[Tensor, "B L D"], state: GatedConvState) -> tuple[Float[Tensor, "B L D"], _New]:
+    def peek(self, x: Float[Tensor, "B L D"], state: GatedState) -> tuple[Float[Tensor, "B L D"], _New]:
         """See `Mixer.peek`."""
         streams = channels_first(self.in_proj, x)
-        if x.shape[1] == 1 and (one := state.token.peek(streams[..., 0], state.kept)) is not None:
+        if (one := state.peek(streams)) is not None:
             y, u = one
             return self.out_proj(y[:, None]), _New(streams, u[..., None])
         wide = streams.to(at_least_float32(x.dtype))  # half precision is rounded where `forward` rounds it, and nowhere else
@@ -103,10 +73,9 @@ class GatedConv(Streamed, nn.Module):
             y = torch.addcmul(y, u, self.skip.to(y.dtype)[:, None])
         return channels_last(self.out_proj, (q * y).to(streams.dtype)), _New(streams, u)
 
-    def commit(self, state: GatedConvState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
+    def commit(self, state: GatedState, new: _New, lengths: Int[Tensor, "B"] | None = None) -> None:
         """See `Mixer.commit`."""
-        x, u = new.streams, new.u
-        if x.shape[2] == 1 and lengths is None and state.token.commit(x[..., 0], u[..., 0], state.kept):
+        if state.commit(new.streams, new.u, lengths):
             return
         if self.short_conv is not None:
             state.short.append(new.streams, lengths)

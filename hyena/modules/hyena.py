@@ -7,7 +7,6 @@
 Order 2 is y = W_out (x_0 * (h conv (x_1 * v) + d * x_1 * v)): one long convolution between two gates. HyenaDNA is this class.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from hyena.configs.mixers import Beyond, HyenaConfig
 from hyena.modules.filters import ImplicitFilter
 from hyena.modules.fused import gated
+from hyena.modules.gated_state import GatedState
 from hyena.modules.layers import activation
 from hyena.modules.mixer import Streamed
 from hyena.modules.modal_filter import FORMS, CartesianFilter, ModalFilter
@@ -25,17 +25,7 @@ from hyena.modules.projection import channels_first, channels_last
 from hyena.modules.short_conv import ShortConv
 from hyena.ops import long_conv
 from hyena.ops.decoding import Decoding
-from hyena.ops.history import Window
 from hyena.ops.plan import conv_flops
-from hyena.ops.tree import State
-
-
-@dataclass
-class HyenaState(State):
-    """What goes on: the last inputs of the short convolution, and the memory of the long ones."""
-
-    short: Window
-    long: Any
 
 
 class Hyena(Streamed, nn.Module):
@@ -65,16 +55,18 @@ class Hyena(Streamed, nn.Module):
 
     def forward(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """x (B, L, D) of any L up to max_length, past it as `beyond` says."""
-        y = gated(x, self.in_proj, self.short_conv, self.filter, self.skip) if self._plain() else self._recurrence(x)
+        plain = self.one_operator and not (self.training and self.config.dropout)
+        y = gated(x, self.in_proj, self.short_conv, self.filter, self.skip) if plain else self._recurrence(x)
         return channels_last(self.out_proj, self.act(y))
 
     def streams(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B E L"]:
         """The gates x_0 .. x_(N-1) and the value v, one after the other: the input projection after the short convolution."""
         return self.short_conv(channels_first(self.in_proj, x))
 
-    def _plain(self) -> bool:
-        """Whether all between the projections is the one operator `hyena_conv`."""
-        return self.convolutions == 1 and self.order_scale is None and not (self.training and self.config.dropout)
+    @property
+    def one_operator(self) -> bool:
+        """Whether all between the projections and the activation is the one operator `hyena_conv`, where nothing is dropped."""
+        return self.convolutions == 1 and self.order_scale is None
 
     def _recurrence(self, x: Tensor) -> Tensor:
         """Convolution by convolution: (B, L, D) -> (B, D, L)."""
@@ -101,15 +93,20 @@ class Hyena(Streamed, nn.Module):
 
     def init_state(
         self, batch_size: int, max_length: int | None = None, decoding: Decoding = "auto", long: Any = None
-    ) -> HyenaState:
+    ) -> GatedState:
         """See `Mixer.init_state`. long: this mixer's part of an online convolution that a model has for all of its mixers."""
         if long is None:
             long = self.filter.init_state(batch_size, max_length, decoding)
-        return HyenaState(self.short_conv.init_state(batch_size), long)
+        if not self.one_operator:
+            return GatedState(self.short_conv.init_state(batch_size), long, None)
+        return GatedState.begin(batch_size, self.short_conv, long, self.in_proj.weight, self.skip)
 
-    def peek(self, x: Float[Tensor, "B L D"], state: HyenaState) -> tuple[Float[Tensor, "B L D"], tuple[Tensor, Tensor]]:
+    def peek(self, x: Float[Tensor, "B L D"], state: GatedState) -> tuple[Float[Tensor, "B L D"], tuple[Tensor, Tensor]]:
         """See `Mixer.peek`: the recurrence, each convolution split at the present chunk."""
         projected, n = channels_first(self.in_proj, x), x.shape[1]
+        if (one := state.peek(projected)) is not None:
+            y, u = one
+            return self.out_proj(self.act(y[:, None])), (projected, u[..., None])
         first_gate, *gates, v = self.short_conv.peek(projected, state.short).chunk(self.config.order + 1, dim=1)
         past, taps = self.filter.past(state.long, n), self.filter.near(state.long, n)
         inputs: list[Tensor] = []
@@ -131,9 +128,11 @@ class Hyena(Streamed, nn.Module):
             return u * (h[:, :1] if skip is None else h[:, :1] + skip[:, None])
         return long_conv(u, h, skip)
 
-    def commit(self, state: HyenaState, new: tuple[Tensor, Tensor], lengths: Tensor | None = None) -> None:
+    def commit(self, state: GatedState, new: tuple[Tensor, Tensor], lengths: Tensor | None = None) -> None:
         """See `Mixer.commit`."""
         projected, u = new
+        if state.commit(projected, u, lengths):
+            return
         state.short.append(projected, lengths)
         self.filter.commit(state.long, u, lengths)
 
@@ -171,7 +170,8 @@ class Hyena(Streamed, nn.Module):
 class OuterHyena(Hyena):
     """The variant whose gates before a convolution are their sums over the channels (safari's `outer_mixing`)."""
 
-    def _plain(self) -> bool:
+    @property
+    def one_operator(self) -> bool:
         """Never: its gate is another one."""
         return False
 

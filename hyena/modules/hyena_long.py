@@ -47,7 +47,7 @@ def bytes_of(mixer: Hyena, B: int, L: int, blocks: Blocks) -> int:
     size, wide = mixer.in_proj.weight.element_size(), mixer.implicit.t.element_size()
     K, streams = mixer.filter.used(L), mixer.config.order + 1
     whole = streams
-    if not fused(mixer):
+    if not mixer.one_operator:
         whole += streams + 3  # the streams after the short convolution, and what two convolutions pass on
     if not kernel.available() or mixer.in_proj.weight.device.type not in ("cpu", "meta"):
         whole += 2 * streams + 2
@@ -58,11 +58,6 @@ def bytes_of(mixer: Hyena, B: int, L: int, blocks: Blocks) -> int:
     if mixer.implicit.config.channel_norm:
         total += 9 * K * wide
     return total
-
-
-def fused(mixer: Hyena) -> bool:
-    """Whether all between its projections is the one operator `hyena_conv`, at evaluation."""
-    return mixer.convolutions == 1 and mixer.order_scale is None and not isinstance(mixer, OuterHyena)
 
 
 class Room:
@@ -91,7 +86,7 @@ def mixed(mixer: Hyena, read: Read, B: int, L: int, blocks: Blocks, room: Room, 
     sums = work.gate_sums() if isinstance(mixer, OuterHyena) else None
     for some in pieces(mixer.width, blocks.channels):
         into = out[some].unflatten(1, (B, L)).transpose(0, 1)
-        if fused(mixer):
+        if mixer.one_operator:
             work.fused(some, into)
         else:
             into.copy_(work.recurrence(some, sums))

@@ -13,7 +13,6 @@ and all precision of float32 would cancel. (StripedHyena's filters are those wit
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -23,19 +22,9 @@ from hyena.modules.kept import KeptFilter
 from hyena.modules.precision import at_least_float32
 from hyena.ops import long_conv, modal
 from hyena.ops.decoding import Decoding
+from hyena.ops.gated_step import FilterStep
 from hyena.ops.history import Window
 from hyena.ops.tree import State
-
-
-class Step(NamedTuple):
-    """What one token needs."""
-
-    lam: Tensor
-    read: Tensor
-    now: Tensor
-    """(G, 1): tap 0."""
-    head: Tensor
-    """(G, K_head): taps K_head .. 1, which meet the inputs kept."""
 
 
 @dataclass
@@ -46,7 +35,7 @@ class ModalState(State):
     """(B, G, S, c): the modes, real and imaginary parts or real ones alone, in float64 (see `hyena.ops.modal`)."""
     head: Window | None
     """The last K_head inputs, which the modes have not seen yet."""
-    step: Step
+    step: FilterStep
     """Of the filter when the state was begun: looked up once a stream and not for every token."""
 
     @property
@@ -81,8 +70,8 @@ class ModalStream(KeptFilter):
         raise NotImplementedError
 
     def used(self, length: int) -> int:
-        """K: all of them."""
-        return length
+        """K: all of them; in a graph for any length some more, so that it need not ask where the head ends (`met`)."""
+        return length + self.head_taps if torch.compiler.is_exporting() else length
 
     def section(self, start: int, stop: int) -> Float[Tensor, "G K"]:
         """Taps start .. stop - 1 alone, never kept: a long filter read in pieces, in bounded memory."""
@@ -172,15 +161,16 @@ class ModalStream(KeptFilter):
         if state.head is not None:
             state.head.append(u, lengths)
 
-    def step(self) -> Step:
+    def step(self) -> FilterStep:
         """The weights of a single token, kept as taps are."""
         return self._made("step", self._step_weights)
 
-    def _step_weights(self) -> Step:
+    def _step_weights(self) -> FilterStep:
         """The same, made anew."""
         with torch.no_grad():
             taps = self._taps(self.head_taps + 1)
-            return Step(*modal.step_weights(self.exponents(), self.amplitudes()), taps[:, :1].contiguous(), taps[:, 1:].flip(1))
+            now, head = taps[:, :1].contiguous(), taps[:, 1:].flip(1)
+            return FilterStep(*modal.step_weights(self.exponents(), self.amplitudes()), now, head)
 
     def _sources(self) -> list[Tensor]:
         """As in `KeptFilter`, without walking through modules: there are none."""

@@ -9,8 +9,20 @@ from hyena.ops.costs import Costs
 from hyena.ops.filters import Spectrum
 from hyena.ops.hyena_conv import hyena_conv
 from hyena.ops.long_conv import long_conv, prepare
+from hyena.ops.modal import modal_taps
 from hyena.ops.plan import Plan, plan
 from hyena.ops.projected import projected_hyena_conv
 from hyena.ops.window import windowed
 
-__all__ = ["Costs", "Plan", "Spectrum", "hyena_conv", "long_conv", "plan", "prepare", "projected_hyena_conv", "windowed"]
+__all__ = [
+    "Costs",
+    "Plan",
+    "Spectrum",
+    "hyena_conv",
+    "long_conv",
+    "modal_taps",
+    "plan",
+    "prepare",
+    "projected_hyena_conv",
+    "windowed",
+]

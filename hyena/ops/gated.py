@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyena.errors import HyenaError
 from hyena.ops import chunked, kernel
 from hyena.ops.filters import Taps
 from hyena.ops.native.calls import fresh
@@ -37,6 +38,21 @@ def chosen(u: Tensor, h: Tensor, backend: str, gated: bool, needs_grad: bool) ->
     ).backend
 
 
+def met(h: Tensor, L: int) -> Tensor:
+    """The taps (G, K) that L tokens can meet. A graph for any length has all of them, which the operator cuts when it runs."""
+    return h if torch.compiler.is_exporting() else h[:, :L]
+
+
+def cut(h: Tensor, L: int, spectrum: Tensor | None, gradient: bool = False) -> Tensor:
+    """What `met` left; with a spectrum taps stay as they were prepared. `HyenaError` for a gradient of taps that are cut."""
+    K = h.shape[1]
+    if spectrum is not None or K <= L:
+        return h
+    if gradient:
+        raise HyenaError(f"an exported program has no gradient for {K} taps over {L} tokens: train the model itself")
+    return h[:, :L]
+
+
 def transform(h: Tensor, length: int, backend: str) -> Taps:
     """Taps (G, K) in the dtype of the computation, prepared for sequences of up to `length`."""
     if backend in kernel.KERNELS:
@@ -57,6 +73,7 @@ def long_conv_op(
     needs_grad: bool,
 ) -> Tensor:
     """The operator: shapes as in `long_conv`; spectrum and n are a prepared transform of h, or None and 0."""
+    h = cut(h, u.shape[-1], spectrum)
     backend = chosen(u, h, backend, pre is not None or post is not None, needs_grad)
     prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)
@@ -81,6 +98,7 @@ def long_conv_backward_op(
     needs: list[bool],
 ) -> list[Tensor]:
     """Gradients for u, h, skip, pre and post; an empty tensor where `needs` says no."""
+    h = cut(h, u.shape[-1], spectrum, gradient=needs[1])
     backend = chosen(u, h, backend, pre is not None or post is not None, True)
     prepared = None if spectrum is None else Taps(h, spectrum, n)
     dtype = compute_dtype(u, h)

@@ -19,11 +19,15 @@ ROWS = 8
 
 
 class NormWeights(NamedTuple):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, or without a bias x / sqrt(mean square + eps) * weight."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias, or without a bias x / sqrt(mean square + eps) * weight.
+
+    outside: eps is added to the root and not to what is under it.
+    """
 
     weight: Float[Tensor, "D"]
     bias: Float[Tensor, "D"] | None
     eps: float
+    outside: bool
 
 
 class LinearWeights(NamedTuple):
@@ -58,7 +62,10 @@ class TokenBlock:
         self._dtype = self._held[0].dtype
         absent = tokens.Linear(None, None)
         self._constant = (
-            *(tokens.Norm(*tokens.addresses(norm[:2]), norm.eps) for norm in (weights.mixer_norm, weights.mlp_norm)),
+            *(
+                tokens.Norm(*tokens.addresses(norm[:2]), norm.eps, norm.outside)
+                for norm in (weights.mixer_norm, weights.mlp_norm)
+            ),
             *(
                 absent if linear is None else tokens.Linear(*tokens.addresses(linear))
                 for linear in (weights.in_proj, weights.out_proj, weights.gate, weights.up, weights.down)

@@ -1,6 +1,6 @@
 """One token of a gated convolution by the compiled kernel: two calls for some thirty small operations.
 
-    q, k, v = the thirds of short_conv(x);  u = k v;  y = q (h conv u + skip u);   h: K_head taps, then S modes, either may be none
+    q, k, v = the thirds of short_conv(x);  u = k v;  y = q (h conv u + skip u);   h: K_head taps, then S modes; or fewer
 
 `peek` reads what is kept and changes nothing, `commit` takes the token in. `modules/gated_conv.py` has the same in PyTorch, for
 any number of tokens; tests hold the two against each other.
@@ -23,13 +23,22 @@ class StepWeights(NamedTuple):
     """Of the short convolution, C = 3 D, the present token's first."""
     bias: Float[Tensor, "C"]
     lam: Float[Tensor, "D S c"]
-    """`modal_advance`'s, and the next is `modal_read`'s, both float64."""
+    """`modal_advance`'s, c = 2 complex or c = 1 real, and the next is `modal_read`'s, both float64."""
     read: Float[Tensor, "D M"]
     now: Float[Tensor, "D 1"]
     """Tap 0 of the long filter."""
     head: Float[Tensor, "D K_head"]
     """The taps that meet the inputs kept, the oldest's first."""
     skip: Float[Tensor, "D"] | None
+
+
+class FilterStep(NamedTuple):
+    """Of those what is the long filter's."""
+
+    lam: Float[Tensor, "D S c"]
+    read: Float[Tensor, "D M"]
+    now: Float[Tensor, "D 1"]
+    head: Float[Tensor, "D K_head"]
 
 
 class StepState(NamedTuple):
@@ -39,8 +48,8 @@ class StepState(NamedTuple):
     """The last K - 1 inputs of the short convolution, the newest last."""
     kept: Float[Tensor, "B D K_head"] | None
     """The last K_head inputs of the long one."""
-    modes: Float[Tensor, "B D S 2"]
-    """Float64."""
+    modes: Float[Tensor, "B D S c"] | None
+    """Float64; None where S is 0."""
 
 
 class Token:
@@ -54,13 +63,12 @@ class Token:
         taps, bias, lam, read, now, head, skip = self._weights
         self._native = (
             taps.device.type == "cpu"
-            and lam.shape[2] == 2  # the kernel's modes are complex
             and self._dtype in (torch.float32, torch.float64)
             and kernel.available()
             and all(t.dtype == self._dtype and t.is_contiguous() for t in (taps, bias, now, head, skip) if t is not None)
             and all(t.dtype == torch.float64 and t.is_contiguous() for t in (lam, read))
         )
-        self._sizes = len(lam), taps.shape[1], lam.shape[1], head.shape[1]
+        self._sizes = len(lam), taps.shape[1], *lam.shape[1:], head.shape[1]
         self._addresses = tokens.addresses(self._weights) if self._native else []
 
     def peek(self, x: Float[Tensor, "B C"], state: StepState) -> tuple[Tensor, Tensor] | None:
@@ -97,10 +105,9 @@ class Token:
         return (
             self._native
             and x.dtype == window.dtype == self._dtype
-            and modes.dtype == torch.float64
-            and x.device == window.device == modes.device == self._weights.taps.device
+            and x.device == window.device == self._weights.taps.device
             and x.is_contiguous()
             and window.is_contiguous()
-            and modes.is_contiguous()
+            and (modes is None or (modes.dtype == torch.float64 and modes.is_contiguous()))
             and (kept is None or (kept.dtype == self._dtype and kept.is_contiguous()))
         )

@@ -50,7 +50,7 @@ def hyena_conv(
     needs_grad = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (streams, taps, bias, offset, filters, skip)
     )
-    return hyena_conv_op(streams, taps, bias, offset, filters[:, :L], skip, None, 0, backend, needs_grad)
+    return hyena_conv_op(streams, taps, bias, offset, gated.met(filters, L), skip, None, 0, backend, needs_grad)
 
 
 def unbiased(taps: Float[Tensor, "E S"]) -> Float[Tensor, "E"]:
@@ -105,6 +105,7 @@ def hyena_conv_op(
     needs_grad: bool,
 ) -> Tensor:
     """The operator: shapes as in `hyena_conv`; spectrum and n are a prepared transform of h, or None and 0."""
+    h = gated.cut(h, streams.shape[2], spectrum)
     choice = _choice(streams, h, spectrum, n, backend, needs_grad)
     if choice[0] in kernel.KERNELS:
         kernel.check_size(streams.shape[-1], h.shape[1])  # before the result's memory is asked for
@@ -152,6 +153,7 @@ def hyena_conv_backward_op(
     needs: list[bool],
 ) -> list[Tensor]:
     """Gradients for streams, taps, bias, offset, h and skip; an empty tensor where `needs` says no."""
+    h = gated.cut(h, streams.shape[2], spectrum, gradient=needs[4])
     backend, prepared, dtype = _choice(streams, h, spectrum, n, backend, True)
     inputs = (streams, taps, bias, offset, h, skip)
     # Those of the short convolution come together with the streams'.

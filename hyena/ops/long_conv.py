@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hyena.errors import HyenaError
 from hyena.ops.filters import Spectrum
-from hyena.ops.gated import BACKENDS, chosen, long_conv_op, transform
+from hyena.ops.gated import BACKENDS, chosen, long_conv_op, met, transform
 
 
 def long_conv(
@@ -37,7 +37,7 @@ def long_conv(
         return long_conv_op(u, taps, skip, pre, post, h.taps.spectrum, h.taps.n, h.backend, False)
     check_backend(backend)
     needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, taps, skip, pre, post))
-    return long_conv_op(u, taps[:, :L], skip, pre, post, None, 0, backend, needs_grad)
+    return long_conv_op(u, met(taps, L), skip, pre, post, None, 0, backend, needs_grad)
 
 
 def prepare(h: Float[Tensor, "G K"], length: int, *, channels: int | None = None, backend: str = "auto") -> Spectrum:

@@ -44,8 +44,21 @@ def modal_taps(
     log_poles: Float[Tensor, "G S c"], residues: Float[Tensor, "G S c"], length: int, start: int = 0
 ) -> Float[Tensor, "G K"]:
     """Taps start .. start + length - 1 of G filters, in the dtype of the residues; differentiable in poles and residues."""
+    if torch.compiler.is_exporting():
+        return modal_taps_op(log_poles, residues, length, start)
     grad = torch.is_grad_enabled() and (log_poles.requires_grad or residues.requires_grad)
     return _responses(log_poles, residues[:, None], start, length, residues.dtype, whole=grad)[:, 0]
+
+
+@torch.library.custom_op("hyena::modal_taps", mutates_args=())
+def modal_taps_op(log_poles: Tensor, residues: Tensor, length: int, start: int) -> Tensor:
+    """The same as one node of an exported graph, whose length is open: how many blocks there are depends on it. No gradient."""
+    return _responses(log_poles, residues[:, None], start, length, residues.dtype, whole=False)[:, 0].contiguous()
+
+
+@modal_taps_op.register_fake
+def _(log_poles: Tensor, residues: Tensor, length: int, start: int) -> Tensor:
+    return residues.new_empty(len(residues), length)
 
 
 @torch.no_grad()

@@ -7,9 +7,11 @@ in turn and taken in together, after the last: so a tile of all layers is one tr
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from hyena.errors import HyenaError
+from hyena.ops.gated_step import FilterStep
 from hyena.ops.history import History
 from hyena.ops.lags import Lags
 from hyena.ops.tree import State
@@ -70,6 +72,25 @@ class Part(State):
         """The first n taps (D, n), or as many as there are: for what the next n inputs do among themselves."""
         self.owner.lags.need(n)
         return self.owner.lags.parts[self.number][:, :n]
+
+    @property
+    def step(self) -> FilterStep:
+        """A token's weights, of a filter whose input kept is the past."""
+        taps = self.owner.lags.parts[self.number]
+        none = taps.new_zeros(len(taps), 0, 2, dtype=torch.float64)
+        return FilterStep(none, none.flatten(1), taps[:, :1].contiguous(), taps.new_ones(len(taps), 1))
+
+    @property
+    def kept(self) -> Tensor:
+        """The past of the next output (B, D, 1), a copy."""
+        past, like = self.past(1), self.owner.history.inputs
+        if past is None:
+            return like.new_zeros(len(like), len(self.owner.lags.parts[self.number]), 1)
+        return past.clone(memory_format=torch.contiguous_format)
+
+    @property
+    def modes(self) -> None:
+        """None."""
 
     def commit(self, u: Tensor, lengths: Tensor | None = None) -> None:
         """Inputs (B, D, n), of row b the first lengths[b]; they count once all parts have theirs."""

@@ -58,6 +58,16 @@ def hide(core: list[str]) -> None:
     assert importlib.util.find_spec("pytest") is None, "nothing is hidden"
 
 
+def refuse(name: str) -> None:
+    """A module for another library, which is not there: its import says which extra has it."""
+    message = "nothing was wrong"
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        message = str(error)
+    assert "pip install 'hyena[" in message, f"{name}: {message}"
+
+
 def use() -> None:
     """Import every module, then do what a user does."""
     import hyena
@@ -65,7 +75,9 @@ def use() -> None:
     from hyena.configs.training import RunConfig, TrainingConfig
 
     for module in pkgutil.walk_packages(hyena.__path__, "hyena."):
-        if module.name != "hyena.__main__":
+        if module.name.startswith("hyena.integrations.transformers"):
+            refuse(module.name)
+        elif module.name != "hyena.__main__":
             importlib.import_module(module.name)
     for name in hyena.__all__:
         getattr(hyena, name)

@@ -16,6 +16,8 @@ from tests.helpers import unchecked
 from tests.house.sources import PACKAGE, ROOT, documents
 
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
+NEEDS = re.compile(r"<!-- needs (\w+) \(the extra `(\w+)`\) -->")
+"""A line of a page whose Python uses a package that an extra brings."""
 
 
 class Block(NamedTuple):
@@ -78,6 +80,8 @@ RUN = {path: [block for block in found if block.reason is None] for path, found 
 
 @pytest.mark.parametrize("path", [path for path, found in RUN.items() if found], ids=lambda path: path.name)
 def test_the_python_of_a_page_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for package, extra in NEEDS.findall(path.read_text()):
+        pytest.importorskip(package, reason=f"{package} (the extra `{extra}`) is not installed")
     monkeypatch.chdir(tmp_path)
     run(RUN[path])
 

@@ -85,8 +85,10 @@ def read_outside(path: str, name: str) -> set[str]:
 
 
 def unread(path: str, node: ast.ClassDef) -> list[str]:
-    """The fields of a class that nobody reads by name. Its own methods count where somebody outside uses them."""
-    read = read_outside(path, node.name)
+    """The fields of a class that nobody reads by name. Its own methods count where somebody outside uses them; what only checks
+    a field does not use it, and a subclass elsewhere may well call `super().__post_init__`.
+    """
+    read = read_outside(path, node.name) - {"__post_init__"}
     for method in node.body:
         if isinstance(method, Function) and method.name in read:
             read |= attributes_read(method)

@@ -173,3 +173,14 @@ def test_a_head_with_more_rows_than_a_file_has_symbols(tmp_path: Path):
     assert generate(model, ids, 30, 50.0, seed=0).max() > 2, "of ids alone a file's tokenizer is not asked"
     (row,) = generate(model, ids, 30, 50.0, seed=0, stop="d")
     assert row.max() <= 2
+
+
+def test_a_bos_stands_before_every_prompt_and_in_no_text():
+    model = model_of()
+    texts = generate_text(model, ["be", "To"], 12, GREEDY, bos=10)
+    wanted = generate_text(model, ["\nbe", "\nTo"], 12, GREEDY)
+    assert ["\n" + text for text in texts] == wanted
+    (alone,) = generate_text(model, [""], 12, GREEDY, bos=10)
+    assert ["\n" + alone] == generate_text(model, ["\n"], 12, GREEDY)
+    with refused("id 300", "outside the vocabulary"):
+        generate_text(model, ["a"], 3, bos=300)

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from hyena.configs.mixers import AttentionConfig
 from hyena.modules import Attention
-from hyena.modules.attention import heads_for
+from hyena.modules.attention import heads_for, windowed_op
 from tests import tolerances
 from tests.helpers import refused
 
@@ -169,3 +169,13 @@ def test_costs_by_hand():
 def test_what_cannot_be_built_is_refused(options: dict[str, int], parts: list[str]):
     with refused(*parts):
         attention(**options)
+
+
+@pytest.mark.parametrize("L", [1, 4, 5, 6, 23])
+def test_a_window_is_an_operator_of_exported_graphs(L: int):
+    m, x = attention(window=5, heads=4, kv_heads=2), torch.randn(2, L, 16, dtype=torch.float64)
+    q, k, v = m._heads(x)
+    y = windowed_op(q, k, v, 5)
+    assert_close(m.out_proj(y.transpose(1, 2).flatten(2)), m(x), **tolerances.FLOAT64)
+    given = tuple(t.detach() for t in (q, k, v))
+    torch.library.opcheck(windowed_op, (*given, 5), test_utils=["test_schema", "test_faketensor"])

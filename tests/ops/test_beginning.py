@@ -12,8 +12,6 @@ from tests.helpers import loudness
 
 L, D = 2**16, 4
 BACKENDS = [name for name in ("native", "fft") if name != "native" or kernel.available()]
-BOUND = 5e-5
-"""Error of an output over the loudest one up to it: 1e-5 is seen; 1e-2 without the shorter transforms."""
 
 
 def growing() -> tuple[Tensor, Tensor]:
@@ -31,7 +29,7 @@ def off(y: Tensor, wanted: Tensor) -> float:
 def test_no_output_drowns_in_later_ones(backend: str, prepared: bool):
     u, h = growing()
     y = long_conv(u, prepare(h, L, backend=backend) if prepared else h, backend=backend)
-    assert off(y, long_conv(u.double(), h.double(), backend=backend)) < BOUND
+    assert off(y, long_conv(u.double(), h.double(), backend=backend)) < tolerances.BEGINNING
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -40,7 +38,7 @@ def test_gates_skip_and_short_convolutions_are_those_of_the_whole(backend: str):
     streams, taps, bias, offset = u.repeat(1, 3, 1), torch.randn(3 * D, 3), torch.randn(3 * D), torch.randn(3 * D)
     given = [t.double() for t in (streams, taps, bias, h, skip)]
     wanted = hyena_conv(*given, offset=offset.double(), backend=backend)
-    assert off(hyena_conv(streams, taps, bias, h, skip, offset=offset, backend=backend), wanted) < 10 * BOUND
+    assert off(hyena_conv(streams, taps, bias, h, skip, offset=offset, backend=backend), wanted) < 10 * tolerances.BEGINNING
     for n in (LEAST, LEAST * FRACTION):  # where the outputs of a shorter transform end
         first = [given[0][..., : n + 5], *given[1:]]
         direct = hyena_conv(*first, offset=offset.double(), backend="direct")[..., -10:]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hyena.ops import gated, prepare
+from tests.helpers import refused
 from tests.ops.oracle import BACKENDS, inputs
 
 
@@ -50,3 +51,17 @@ def test_pytorch_finds_nothing_wrong_with_its_gradient(needs: list[bool], dtype:
     assert [(g.shape, g.dtype) for g, need in zip(found, needs, strict=True) if need] == [
         (t.shape, t.dtype) for t, need in zip(given, needs, strict=True) if need
     ]
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+def test_taps_that_no_token_meets_are_cut_inside(backend: str):
+    """As an exported program hands them over, whose length is open."""
+    u, h, skip, pre, post = inputs(2, 4, 9, 50, 2)
+    found = gated.long_conv_op(u, h, skip, pre, post, None, 0, backend, False)
+    assert torch.equal(found, gated.long_conv_op(u, h[:, :9], skip, pre, post, None, 0, backend, False))
+    needs = [True, False, True, True, True]
+    gy = torch.randn_like(u)
+    grads = [gated.long_conv_backward_op(gy, u, taps, skip, pre, post, None, 0, backend, needs) for taps in (h, h[:, :9])]
+    assert all(map(torch.equal, *grads))
+    with refused("no gradient for 50 taps over 9 tokens"):
+        gated.long_conv_backward_op(u, u, h, skip, pre, post, None, 0, backend, [True] * 5)

@@ -20,17 +20,17 @@ needs_the_kernel = pytest.mark.skipif(not kernel.available(), reason="there is n
 
 
 def case(
-    B: int, D: int, K: int, S: int, H: int, dtype: torch.dtype, skip: bool = True
+    B: int, D: int, K: int, S: int, H: int, dtype: torch.dtype, skip: bool = True, parts: int = 2
 ) -> tuple[Tensor, StepWeights, StepState]:
-    """A token, weights and what was kept."""
+    """A token, weights and what was kept; parts: numbers a mode."""
 
     def normal(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64).to(dtype)
 
-    lam, read = modal.step_weights(-normal(D, S, 2, dtype=torch.float64).abs(), normal(D, S, 2))
+    lam, read = modal.step_weights(-normal(D, S, parts, dtype=torch.float64).abs(), normal(D, S, parts))
     weights = StepWeights(normal(3 * D, K), normal(3 * D), lam, read, normal(D, 1), normal(D, H), normal(D) if skip else None)
     kept = normal(B, D, H) if H else None
-    return normal(B, 3 * D), weights, StepState(normal(B, 3 * D, K - 1), kept, normal(B, D, S, 2, dtype=torch.float64))
+    return normal(B, 3 * D), weights, StepState(normal(B, 3 * D, K - 1), kept, normal(B, D, S, parts, dtype=torch.float64))
 
 
 def definition(x: Tensor, w: StepWeights, s: StepState) -> tuple[Tensor, Tensor, StepState]:
@@ -39,14 +39,16 @@ def definition(x: Tensor, w: StepWeights, s: StepState) -> tuple[Tensor, Tensor,
     window = torch.cat([s.window.double(), x[..., None]], 2)
     q, k, v = ((window * w.taps.double().flip(1)).sum(2) + w.bias.double()).chunk(3, 1)
     u = k * v
-    modes, lam, read = (torch.view_as_complex(t) for t in (s.modes, w.lam, w.read.unflatten(1, (-1, 2))))
+    numbers = [s.modes, w.lam, w.read.unflatten(1, (-1, w.lam.shape[2]))]
+    modes, lam, read = [torch.view_as_complex(t) for t in numbers] if w.lam.shape[2] == 2 else [t[..., 0] for t in numbers]
     y = (modes * read.conj()).real.sum(2) + (w.now[:, 0].double() + (0 if w.skip is None else w.skip.double())) * u
     entering, kept = u, None
     if s.kept is not None:
         y = y + (s.kept.double() * w.head.double()).sum(2)
         kept = torch.cat([s.kept.double(), u[..., None]], 2)
         entering, kept = kept[..., 0], kept[..., 1:]
-    after = torch.view_as_real(modes * lam + entering[..., None])
+    after = modes * lam + entering[..., None]
+    after = torch.view_as_real(after) if after.is_complex() else after[..., None]
     return q * y, u, StepState(window[..., 1:], kept, after)
 
 
@@ -54,8 +56,9 @@ def definition(x: Tensor, w: StepWeights, s: StepState) -> tuple[Tensor, Tensor,
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 0), (2, 5, 3, 8, 0), (3, 33, 2, 3, 1), (1, 8, 4, 16, 7), (2, 1500, 3, 16, 20)])
 @pytest.mark.parametrize("skip", [True, False])
-def test_a_token(dtype: torch.dtype, sizes: tuple[int, int, int, int, int], skip: bool):
-    x, weights, state = case(*sizes, dtype, skip)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_token(dtype: torch.dtype, sizes: tuple[int, int, int, int, int], skip: bool, parts: int):
+    x, weights, state = case(*sizes, dtype, skip, parts)
     before = [None if t is None else t.clone() for t in state]
     y, u, after = definition(x, weights, state)
     found = Token(weights).peek(x, state)
@@ -96,6 +99,7 @@ def test_what_the_kernel_cannot_read_is_left_to_others():
         GatedConvConfig(skip=False, filter=ModalFilterConfig(order=3, head=4)),
         GatedConvConfig(short_bias=False, filter=ModalFilterConfig(order=3, form="cartesian")),
         Mixers().S,
+        Mixers().L,
         ExplicitConvConfig(skip=True, filter=ExplicitFilterConfig(taps=20, groups=12, decay="strong", decay_length=40)),
         Mixers().D,
     ],

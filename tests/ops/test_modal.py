@@ -54,6 +54,14 @@ def test_taps_may_begin_anywhere(start: int):
     assert_close(taps, plain(log_poles, residues, torch.arange(100) + start), **tolerances.MODAL)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_they_are_an_operator_of_exported_graphs(dtype: torch.dtype):
+    log_poles, residues = system(D=5)
+    arguments = (log_poles, residues.to(dtype), 200, 3)
+    assert torch.equal(modal.modal_taps_op(*arguments), modal_taps(*arguments))
+    torch.library.opcheck(modal.modal_taps_op, arguments, test_utils=["test_schema", "test_faketensor"])
+
+
 def test_some_channels_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch):
     log_poles, residues = system(D=5)
     whole = modal_taps(log_poles, residues, 200)

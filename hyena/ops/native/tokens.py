@@ -17,7 +17,7 @@ class Step(ctypes.Structure):
     """Arguments of one token of a gated convolution."""
 
     _fields_ = (
-        *((name, _I64) for name in ("B", "D", "K", "S", "H", "threads")),
+        *((name, _I64) for name in ("B", "D", "K", "S", "P", "H", "threads")),
         *((name, _POINTER) for name in ("taps", "bias", "lam", "read", "now", "head", "skip")),
         *((name, _POINTER) for name in ("window", "kept", "modes", "x", "u", "y")),
     )
@@ -30,9 +30,9 @@ class Linear(ctypes.Structure):
 
 
 class Norm(ctypes.Structure):
-    """Weight, bias and epsilon."""
+    """Weight, bias, epsilon and where it stands."""
 
-    _fields_ = (("weight", _POINTER), ("bias", _POINTER), ("eps", ctypes.c_double))
+    _fields_ = (("weight", _POINTER), ("bias", _POINTER), ("eps", ctypes.c_double), ("outside", _I64))
 
 
 class Block(ctypes.Structure):
