@@ -11,8 +11,10 @@ import torch
 
 import hyena
 from hyena.cli.info import gather
+from hyena.models import LanguageModel
 from hyena.ops import native, plan
 from tests.cli.conftest import Run
+from tests.models.small import HYBRIDS, STRIPED, small
 
 
 def test_json(run: Run):
@@ -95,3 +97,18 @@ def test_what_a_sequence_takes(run: Run, models: Path):
         done = run("info", *arguments)
         assert done.status == 2
         assert message in done.err
+
+
+@pytest.mark.parametrize("pattern", HYBRIDS)
+def test_what_a_sequence_takes_in_a_hybrid(run: Run, tmp_path: Path, pattern: str):
+    model = LanguageModel(small(pattern, mixers=STRIPED, max_length=60_000))
+    model.save(tmp_path / "model")
+    line = ["info", "--model", tmp_path / "model", "--length", 50_000]
+    values = json.loads(run(*line, "--json").out)["estimate"]
+    assert (values["state"], values["flops"]) == (model.state_bytes(50_000), model.flops(50_000))
+    assert values["stream"] < values["least"] < values["working"]
+    less = json.loads(run(*line, "--max-memory", values["least"], "--json").out)["estimate"]
+    assert less["working"] == values["least"]
+    refused = run(*line, "--max-memory", values["least"] - 1)
+    assert refused.status == 2
+    assert "50,000 tokens needs" in refused.err

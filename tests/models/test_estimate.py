@@ -50,7 +50,7 @@ print(json.dumps([status("VmHWM") - before, found.working, found.seconds]))
         ("SMLA", 64, 16384, None),
         ("RRAR", 64, 16384, 2**27),
         ("RLRL", 128, 16384, None),
-        ("RLRL", 128, 16384, 2**25),
+        ("RL", 64, 131_072, 2**26),
     ],
 )
 def test_the_peak_is_what_was_predicted(pattern: str, width: int, L: int, memory: int | None):

@@ -96,6 +96,21 @@ def test_a_half_precision_stream_is_close_to_float32(name: str):
     assert (torch.cat(parts, 1).float() - wanted).norm() <= tolerances.BFLOAT16_MODEL * wanted.norm()
 
 
+def test_the_letter_d_is_lfm2s():
+    """Gate, three taps a channel, gate, between two projections, and not a bias anywhere (as its configuration has it)."""
+    m, x = mixer(ALL["D"]), signal(2, 40)
+    assert {name: tuple(p.shape) for name, p in m.named_parameters()} == {
+        "in_proj.weight": (3 * WIDTH, WIDTH),
+        "filter.taps": (WIDTH, 3),
+        "out_proj.weight": (WIDTH, WIDTH),
+    }
+    after, before, signal_ = F.linear(x, m.in_proj.weight).transpose(1, 2).chunk(3, dim=1)
+    padded = F.pad(before * signal_, (2, 0))  # conv1d correlates: its last tap meets the present token
+    y = after * F.conv1d(padded, m.filter.taps.flip(1)[:, None], groups=WIDTH)
+    assert_close(m(x), F.linear(y.transpose(1, 2), m.out_proj.weight), **tolerances.FLOAT64)
+    assert m.state_bytes(10**6) == 2 * WIDTH * 8, "two inputs a channel"
+
+
 def test_operations_by_hand():
     m = GatedConv(GatedConvConfig(filter=ModalFilterConfig(order=2)), 8)
     without = m.flops(10) - m.filter.flops(10) - m.short_conv.flops(10)
