@@ -6,12 +6,12 @@ channels share a filter), N Hyena order, H heads, P head width, V rows of the he
 """
 
 from hyena.ops.costs import Costs
-from hyena.ops.filters import Spectrum
 from hyena.ops.hyena_conv import hyena_conv
 from hyena.ops.long_conv import long_conv, prepare
 from hyena.ops.modal import modal_taps
 from hyena.ops.plan import Plan, plan
 from hyena.ops.projected import projected_hyena_conv
+from hyena.ops.spectrum import Spectrum
 from hyena.ops.window import windowed
 
 __all__ = [

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyena.ops import fft
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 
 
 def length_for(L: int, K: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hyena.ops import blocked, direct, fft
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 
 BACKENDS: dict[str, ModuleType] = {"direct": direct, "fft": fft, "blocked": blocked}
 

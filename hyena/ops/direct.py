@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv1d_weight
 
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 
 
 def depthwise(x: Tensor, h: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyena.ops.beginning import beginnings
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 
 
 @functools.cache

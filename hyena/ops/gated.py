@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hyena.errors import HyenaError
 from hyena.ops import chunked, kernel
-from hyena.ops.filters import Taps
 from hyena.ops.native.calls import fresh
 from hyena.ops.plan import plan
+from hyena.ops.taps import Taps
 
 BACKENDS = (*chunked.BACKENDS, *kernel.KERNELS)
 _plan = functools.lru_cache(maxsize=4096)(plan)

@@ -15,9 +15,10 @@ from torch import Tensor
 from hyena.errors import HyenaError
 from hyena.ops import chunked, direct, gated, kernel
 from hyena.ops.direct import depthwise
-from hyena.ops.filters import Spectrum, Taps
 from hyena.ops.long_conv import check_backend, check_numbers, check_prepared
 from hyena.ops.native.calls import Short
+from hyena.ops.spectrum import Spectrum
+from hyena.ops.taps import Taps
 
 
 def hyena_conv(

@@ -12,9 +12,9 @@ from torch import Tensor
 from hyena.errors import HyenaError
 from hyena.ops import native
 from hyena.ops.beginning import beginnings
-from hyena.ops.filters import Taps
 from hyena.ops.native import calls
 from hyena.ops.native.calls import LONGEST, Filter, Short, Signals
+from hyena.ops.taps import Taps
 
 KERNELS = ("native", "fir")
 ALIGNMENT = 64

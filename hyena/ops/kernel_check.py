@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hyena.ops import chunked, direct, native
-from hyena.ops.filters import Taps
 from hyena.ops.native import calls
 from hyena.ops.native.calls import Filter, Short, Signals
+from hyena.ops.taps import Taps
 
 BOUND = {torch.float64: 1e-12, torch.float32: 1e-5}
 """Largest error of a right kernel, of the loudest number of a result: FFTs of some hundred points, 50 to spare."""

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hyena.ops.cuts import power
-from hyena.ops.filters import Spectrum
 from hyena.ops.long_conv import long_conv, prepare
+from hyena.ops.spectrum import Spectrum
 
 _NUMBERS = 2**22
 """Numbers of a convolution held at once."""

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hyena.errors import HyenaError
-from hyena.ops.filters import Spectrum
 from hyena.ops.gated import BACKENDS, chosen, long_conv_op, met, transform
+from hyena.ops.spectrum import Spectrum
 
 
 def long_conv(

@@ -5,12 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hyena.ops.cuts import pieces
-from hyena.ops.filters import Spectrum
 from hyena.ops.gated import compute_dtype
 from hyena.ops.hyena_conv import convolved, unbiased
 from hyena.ops.kernel import check_size
 from hyena.ops.long_conv import check_prepared
 from hyena.ops.native.calls import fresh
+from hyena.ops.spectrum import Spectrum
 
 BLOCK = 128
 """Channels at a time: the matrix product is still wide, and the tokens of its result stand close together."""

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from hyena.ops import chunked, long_conv, prepare
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 from tests import tolerances
 from tests.ops.oracle import gradients, inputs, oracle
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyena.ops import fft
-from hyena.ops.filters import Taps
+from hyena.ops.taps import Taps
 
 
 def is_5_smooth(n: int) -> bool:

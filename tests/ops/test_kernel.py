@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hyena.ops import hyena_conv, kernel, long_conv, native, prepare
-from hyena.ops.filters import Spectrum
 from hyena.ops.native import calls
+from hyena.ops.spectrum import Spectrum
 from tests import tolerances
 from tests.helpers import refused
 from tests.ops.oracle import KERNEL, Inputs, Whole, by_fft, fused, gradients, inputs, off, oracle, whole

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hyena.ops import chunked, direct, kernel, kernel_check, long_conv, native
-from hyena.ops.filters import Taps
 from hyena.ops.native import calls
 from hyena.ops.native.library import Kernels
+from hyena.ops.taps import Taps
 from tests import tolerances
 from tests.helpers import loudness, refused
 from tests.ops.oracle import KERNEL, gradients, inputs, oracle
