@@ -127,7 +127,7 @@ def _attention(o: Account[Any], width: int, heads: int, base: float) -> Attentio
 def _activation(o: Account[Any], default: str) -> Activation:
     """mlp_activation."""
     name = o.take("mlp_activation", default)
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise HyenaError(f"{o.source}: mlp_activation is {name!r}: {' or '.join(_ACTIVATIONS)} can be loaded")
     return _ACTIVATIONS[name]
 

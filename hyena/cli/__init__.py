@@ -1,5 +1,6 @@
 """FLOOR 7: the command `hyena`. One file a command: parsing and printing only. A command is imported when it is called."""
 
+import errno
 import importlib
 import io
 import os
@@ -40,6 +41,8 @@ Long-convolution sequence models: train, save, load, generate, reproduce the pub
   --version  the version
 """
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit status: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
@@ -77,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a directory that may not be written
-        print(f"hyena: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
+        cure = "; make room and give the command again" if error.errno in _FULL else ""
+        print(f"hyena: {error.filename or 'the file system'}: {error.strerror or error}{cure}", file=sys.stderr)
         return 2
 
 

@@ -43,6 +43,8 @@ def check_outputs(outputs: list[Path | None], directory: Path, files: tuple[Path
         place = path.resolve()
         if place.is_dir():
             raise HyenaError(f"cannot write {path}: it is a directory; name a file")
+        if place.exists() and not place.is_file():
+            raise HyenaError(f"cannot write {path}: it is a device or a pipe, and the output takes its place; name a file")
         if place in inputs or (model in place.parents and place.exists()):
             raise HyenaError(f"cannot write {path}: it is read by this command; name another file")
         if place in {other.resolve() for other in given[:i]}:

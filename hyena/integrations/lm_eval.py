@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from hyena.checkpoints import load
+from hyena.configs.files import nearest
 from hyena.errors import HyenaError
 from hyena.integrations.harness import BATCH_SIZE, Harness
 from hyena.models import LanguageModel
@@ -23,6 +24,7 @@ from hyena.models.budget import DEFAULT_MEMORY
 from hyena.training.device import device_for
 
 NEEDED = "evaluation with lm-eval needs the package lm-eval; run pip install 'hyena[eval]'"
+ARGUMENTS = ("path", "device", "batch_size", "max_batch_size", "bos", "max_memory")
 UNSAID = "cuda:0"
 """The device that lm-eval names where its user names none."""
 
@@ -51,12 +53,16 @@ def register() -> type:
             max_batch_size: int | None = None,
             bos: int | None = None,
             max_memory: int | None = DEFAULT_MEMORY,
+            **unknown: object,
         ):
             """path: a directory, or a model; batch_size: "auto" and none given are ours; max_batch_size: its bound.
 
-            device: lm-eval's command line says cuda:0 where nothing is said; without CUDA that is the processor.
+            unknown: model_args that there are not; the first is refused by name. device: lm-eval's command line says
+            cuda:0 where nothing is said; without CUDA that is the processor.
             """
             super().__init__()
+            for name in unknown:
+                raise HyenaError(f"model_args has {name}{nearest(name, ARGUMENTS)}: use {', '.join(ARGUMENTS)}")
             size = BATCH_SIZE if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
             size = size if max_batch_size is None else min(size, max_batch_size)
             unsaid = device is None or (device == UNSAID and not torch.cuda.is_available())

@@ -15,6 +15,7 @@ from hyena.models.state import Draft, ModelState, Places, fingerprint, hidden_be
 from hyena.models.token_block import plain_block
 from hyena.modules import Hyena
 from hyena.modules.filters import ImplicitFilter
+from hyena.modules.hooks import peeked
 from hyena.modules.layers import NORMS
 from hyena.modules.mixer import check_lengths
 from hyena.modules.precision import at_least_float32
@@ -119,7 +120,7 @@ class Backbone(nn.Module):
         """Hidden states of ids; after each block done(mixer, its state, what it would add)."""
         x = self._entering(ids, state)
         for block, layer in zip(self.layers, state.layers, strict=True):
-            x, new = block.peek(x, layer)
+            x, new = peeked(block, x, layer)
             done(block.mixer, layer, new)
         return self.norm(x)
 
@@ -155,7 +156,7 @@ class Backbone(nn.Module):
         for block, layer, plain in zip(self.layers, state.layers, state.plain, strict=True):
             y = None if plain is None else plain.extend(x, layer)
             if y is None:
-                y, new = block.peek(x, layer)
+                y, new = peeked(block, x, layer)
                 block.mixer.commit(layer, new, None)
             x = y
         return self.norm(x)

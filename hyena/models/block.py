@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hyena.configs.model import ModelConfig
 from hyena.modules import build
+from hyena.modules.hooks import peeked
 from hyena.modules.layers import MLPS, NORMS
 
 
@@ -29,7 +30,7 @@ class Block(nn.Module):
 
     def peek(self, x: Float[Tensor, "B L D"], state: Any) -> tuple[Float[Tensor, "B L D"], Any]:
         """`forward` of a chunk x after what the mixer's state has read, and what its `commit` takes. For inference."""
-        y, new = self.mixer.peek(self.mixer_norm(x), state)
+        y, new = peeked(self.mixer, self.mixer_norm(x), state)
         x = x + y
         return x + self.mlp(self.mlp_norm(x)), new
 

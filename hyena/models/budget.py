@@ -59,15 +59,16 @@ def plan_blocks(
 
     lean: the way that takes the least.
     """
-    choices = _choices(backbone.config.width)
-    for channels, keep, piece in choices[-1:] if lean else choices:
-        budget = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), piece, layers)
-        if max_memory is None or budget.total <= max_memory:
-            return budget
-    channels, keep, piece = choices[0]
-    fast = _budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), piece, layers)
+    budgets: list[Budget] = []
+    for channels, keep, piece in _choices(backbone.config.width):
+        budgets.append(_budget(backbone, B, L, Blocks(channels, _tokens(backbone), keep), piece, layers))
+        if not lean and (max_memory is None or budgets[-1].total <= max_memory):
+            return budgets[-1]
+    least, fast = min(budgets, key=lambda budget: budget.total), budgets[0]
+    if lean:
+        return least
     raise HyenaError(
-        f"{_sequences(B, L)} needs {readable(budget.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
+        f"{_sequences(B, L)} needs {readable(least.total)} beyond the weights ({readable(fast.total)} to be fast), more than "
         f"{OPTION} {readable(max_memory or 0)}: allow that much, or work in windows"
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from hyena.models.backbone import Backbone
 from hyena.models.block import Block
 from hyena.models.budget import KEPT, Budget, plan_blocks
+from hyena.modules.hooks import refuse_hooks
 from hyena.modules.hyena import Hyena
 from hyena.modules.hyena_long import Blocks, Room, by_channels, mixed
 from hyena.modules.kept import KeptFilter
@@ -42,6 +43,7 @@ def stream_of(
     included; `HyenaError` with the number that would do where none fits. None: as much as is fastest.
     """
     backbone._check(ids)
+    refuse_hooks(m for block in backbone.layers[:layers] for m in (block, block.mixer, block.mlp))
     B, L = ids.shape
     count = len(backbone.layers) if layers is None else layers
     budget = plan_blocks(backbone, B, L, max_memory, count)

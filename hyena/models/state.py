@@ -58,10 +58,17 @@ class ModelState(State):
         }
         if not path.parent.is_dir():
             raise HyenaError(f"{path.parent} is no directory: make it, or save the state elsewhere")
+        if path.is_dir():
+            raise HyenaError(f"{path} is a directory: name a file for the state")
         partial = path.with_name(path.name + ".partial")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors().items()}
-        write_safetensors(tensors, partial, {"state": json.dumps(facts)})
-        partial.replace(path)
+        try:
+            write_safetensors(tensors, partial, {"state": json.dumps(facts)})
+            partial.replace(path)
+        except OSError as error:
+            raise HyenaError(f"cannot save to {path}: {error.strerror or error}; make room or choose another place") from None
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def _alike(cls, states: list[Self]) -> list[Self]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,14 @@ def save(model: Any, directory: Path, shard_bytes: int = SHARD_BYTES) -> None:
     }
     config["save_id"] = _identity(config, tensors)
     config["hyena_version"] = __version__
+    made = [place for place in (directory, *directory.absolute().parents) if not place.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory, config, _shards(tensors, shard_bytes), tokenizer, model.published)
     except OSError as error:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
         reason = error.strerror or error
         raise HyenaError(f"cannot save to {directory}: {reason}; make room or choose another directory") from error
 

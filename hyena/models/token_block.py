@@ -6,13 +6,13 @@ such a block goes the ordinary way, also where it was hung there in the middle o
 
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from hyena.models.block import Block
 from hyena.modules import GatedConv, Hyena
 from hyena.modules.explicit_filter import ExplicitFilter
 from hyena.modules.filters import ImplicitFilter
+from hyena.modules.hooks import global_hooks
 from hyena.modules.layers import MLP, GatedMLP, LayerNorm, OutsideRMSNorm, RMSNorm, activation
 from hyena.modules.modal_filter import CartesianFilter, ModalFilter
 from hyena.modules.real_modal import LogPoleFilter, RateFilter
@@ -39,7 +39,7 @@ class PlainBlock:
 
     def extend(self, x: Tensor, layer: Any) -> Tensor | None:
         """The stream (B, 1, D) after the block, whose mixer's state takes the token in; None, and nothing done, otherwise."""
-        if any(self._hooks) or _global_hooks() or any("forward" in own for own in self._own):
+        if any(self._hooks) or global_hooks() or any("forward" in own for own in self._own):
             return None
         replaced = any(m.act is not act for m, act in self._acts)
         if replaced or any(table[name] is not child for table, name, child in self._children):
@@ -94,9 +94,3 @@ def _norm(norm: LayerNorm | RMSNorm) -> NormWeights:
 def _linear(linear: nn.Module) -> LinearWeights:
     assert isinstance(linear, nn.Linear)
     return LinearWeights(linear.weight, linear.bias)
-
-
-def _global_hooks() -> bool:
-    """Whether PyTorch calls something around every module."""
-    module = torch.nn.modules.module
-    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)

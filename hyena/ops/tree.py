@@ -44,6 +44,8 @@ class State:
     def select(self, rows: Sequence[int] | Tensor) -> Self:
         """A copy of some rows, in the order given; a row may be taken several times (to go on in several ways)."""
         index = torch.as_tensor(rows)
+        if not index.numel():
+            raise HyenaError("rows is empty: give a list of at least one row number")
         if index.ndim != 1 or index.dtype == torch.bool or index.is_floating_point():
             raise HyenaError(
                 f"rows is {index.dtype} {tuple(index.shape)}: give a list of row numbers (mask.nonzero()[:, 0] of a mask)"

@@ -237,6 +237,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "grouped modal filters": (SH2.state, {"hcl_filter_groups": 8}, ("hcl_filter_groups is 8",)),
     "no final norm": (SH2.state, {"final_norm": False}, ("final_norm is False",)),
     "another activation": (SH2.state, {"mlp_activation": "relu"}, ("mlp_activation is 'relu'",)),
+    "an activation that is no name": (SH2.state, {"mlp_activation": [1]}, ("mlp_activation is [1]",)),
     "a layer in two lists": (SH2.state, {"hcs_layer_idxs": [0, 3, 4]}, ("layer 3 is in two lists",)),
     "a layer in no list": (SH2.state, {"hcs_layer_idxs": [0]}, ("layer 4 is in no list",)),
     "layers that are no list": (SH2.state, {"hcs_layer_idxs": "0,4"}, ("hcs_layer_idxs is '0,4'", "a list of layers")),

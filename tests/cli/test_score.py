@@ -1,5 +1,6 @@
 """`hyena score` and `hyena embed`: what they write, and that a killed command goes on to the same bytes."""
 
+import errno
 import gzip
 import math
 import os
@@ -203,21 +204,35 @@ def test_files_that_are_not_there(run: Run, models: Path, tmp_path: Path):
     assert "record 'y'" in run("score", models / "dna", tmp_path / "b.fa", "--out", tmp_path / "o.tsv").err
 
 
+def test_a_full_disk_names_the_cure(run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    genome(tmp_path / "a.fa", [40])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(work_module.Work, "append", full)
+    done = run("score", models / "dna", tmp_path / "a.fa", "--out", tmp_path / "o.tsv")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "No space left on device; make room and give the command again" in done.err
+
+
 def test_what_is_read_is_never_replaced(run: Run, models: Path, tmp_path: Path):
     genome(tmp_path / "a.fa", [50])
     before = (tmp_path / "a.fa").read_bytes()
     weights = models / "dna" / "model.safetensors"
+    os.mkfifo(tmp_path / "pipe")
     for outputs, message in {
         ("--out", tmp_path / "a.fa"): "is read by this command",
         ("--out", tmp_path / "o.tsv", "--per-token", weights): "is read by this command",
         ("--out", tmp_path): "is a directory",
+        ("--out", tmp_path / "pipe"): "is a device or a pipe",
         ("--out", tmp_path / "o.tsv", "--per-token", tmp_path / "o.tsv"): "two outputs",
     }.items():
         done = run("score", models / "dna", tmp_path / "a.fa", *outputs)
         assert done.status == 2
         assert message in done.err
     assert (tmp_path / "a.fa").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a.fa"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fa", "pipe"]
     hyena.load(models / "dna")
 
 

@@ -177,6 +177,8 @@ def test_its_command_line_knows_the_model(tmp_path: Path, monkeypatch: pytest.Mo
         lm_eval.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"hyena: {tmp_path / 'none'}")
+    with refused("model_args has batchsize", "batch_size", "max_memory"):
+        get_model("hyena").create_from_arg_string(f"path={tmp_path},batchsize=2")
 
 
 def test_a_directory_of_another_kind_is_refused(tmp_path: Path):

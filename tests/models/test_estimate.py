@@ -102,6 +102,16 @@ def test_hybrids_and_their_configurations_agree(pattern: str):
         estimate_memory(config, 3000, 2, max_memory=a.least - 1)
 
 
+@pytest.mark.parametrize("length", [1000, 1024, 3000])
+def test_the_least_is_not_more_than_the_fastest(length: int):
+    config = small("SMLAS", mixers=STRIPED, max_length=4096)
+    found = estimate_memory(config, length)
+    assert found.least <= found.working
+    assert estimate_memory(config, length, max_memory=found.least).working == found.least
+    with refused("needs"):
+        estimate_memory(config, length, max_memory=found.least - 1)
+
+
 def test_seven_billion_parameters_fit_a_small_budget():
     """Evo 1 reads 8,192 bases in 2 GiB beyond its weights: taps of 29 layers are not all kept, and chunks are short."""
     found = estimate_memory(evo1_8k(), 8192)

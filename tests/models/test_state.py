@@ -288,6 +288,23 @@ def test_rows_that_are_not_there_and_places_that_are_not():
         ModelState.cat([])
     with refused("nowhere is no directory", "make it"):
         state.save("nowhere/state.safetensors")
+    with refused("rows is empty"):
+        state.select([])
+
+
+def test_a_state_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = model("H").init_state(1)
+    with refused(tmp_path, "is a directory", "name a file"):
+        state.save(tmp_path)
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hyena.models.state.write_safetensors", full)
+    with refused("No space left on device", "make room"):
+        state.save(tmp_path / "state.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mask_is_no_list_of_rows():

@@ -229,6 +229,10 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(store, "save_file", failing(store.save_file, 0, full))
     with refused(tmp_path, "No space left on device", "another directory"):
         language_model().save(tmp_path)
+    monkeypatch.setattr(store, "save_file", failing(store.save_file, 0, full))
+    with refused(tmp_path, "No space left on device"):
+        language_model().save(tmp_path / "new" / "model")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_file_in_the_directorys_place_is_one_line(tmp_path: Path):

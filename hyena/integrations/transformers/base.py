@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from hyena.errors import HyenaError
 from hyena.integrations.transformers.cache import CACHE, HyenaCache
 from hyena.integrations.transformers.config import HyenaConfig
-from hyena.integrations.transformers.padding import rows_of
+from hyena.integrations.transformers.padding import rows_with_tokens
 from hyena.integrations.transformers.tokenizer import make_tokenizer
 from hyena.models import Classifier, LanguageModel, store
 from hyena.models.backbone import Backbone
@@ -105,7 +105,7 @@ class HyenaPreTrainedModel(PreTrainedModel):
         if input_ids is None or inputs_embeds is not None:
             raise HyenaError("inputs_embeds are not read: a state is of tokens; pass input_ids")
         if cache is None and not use_cache:
-            rows = rows_of(input_ids, attention_mask)
+            rows = rows_with_tokens(input_ids, attention_mask)
             return rows.back(self.backbone(rows.ids)), None
         if self.training and torch.is_grad_enabled():
             raise HyenaError("a cache gives no gradient: train with use_cache=False and without a cache")

@@ -10,7 +10,7 @@ from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from hyena.errors import HyenaError
 from hyena.integrations.transformers.base import HyenaPreTrainedModel
 from hyena.integrations.transformers.config import HyenaConfig
-from hyena.integrations.transformers.padding import rows_of
+from hyena.integrations.transformers.padding import rows_with_tokens
 from hyena.models import Classifier
 from hyena.models.heads import pooled
 
@@ -62,7 +62,7 @@ class HyenaForSequenceClassification(HyenaPreTrainedModel):
         loss_options, as_object = self._options(options)
         if input_ids is None or inputs_embeds is not None or use_cache:
             raise HyenaError("a classifier reads input_ids at once: leave inputs_embeds and use_cache out")
-        rows = rows_of(input_ids, attention_mask)
+        rows = rows_with_tokens(input_ids, attention_mask)
         logits = self.score(pooled(self.backbone(rows.ids), self.pool, rows.lengths))
         loss = None
         if labels is not None:

@@ -50,6 +50,15 @@ def rows_of(ids: Int[Tensor, "B L"], mask: Tensor | None) -> Rows:
     return Rows(moved, lengths, begin if bool(begin.any()) else None)
 
 
+def rows_with_tokens(ids: Int[Tensor, "B L"], mask: Tensor | None) -> Rows:
+    """The same of whole sequences: `HyenaError` for a row that is nothing but padding, too."""
+    rows = rows_of(ids, mask)
+    if rows.lengths is not None and not bool(rows.lengths.all()):
+        row = int(rows.lengths.argmin())
+        raise HyenaError(f"attention_mask has no token in row {row}: leave the row out, it has no result")
+    return rows
+
+
 def _turned(x: Tensor, by: Tensor) -> Tensor:
     """For each row b of x (B, L, ...) the columns by[b], by[b] + 1, ... of it, round and round: (B, L)."""
     L = x.shape[1]

@@ -240,6 +240,8 @@ def test_forwards_that_are_refused():
         model(tokens, position_ids=torch.arange(4))
     with refused("attention_mask is (2, 3)", "(2, 4)"):
         model(tokens, attention_mask=torch.ones(2, 3))
+    with refused("attention_mask has no token in row 1", "leave the row out"):
+        model(tokens, attention_mask=torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]]))
     with refused("a cache gives no gradient"):
         model.train()(tokens, use_cache=True)
     model.eval()
