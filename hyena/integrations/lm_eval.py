@@ -9,7 +9,7 @@ wrote are refused unless the caller says otherwise, in lm-eval's way: nothing he
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def register() -> type:
     try:
         from lm_eval.api.model import LM
         from lm_eval.api.registry import register_model
+        from lm_eval.utils import simple_parse_args_string
     except ImportError as error:
         raise HyenaError(NEEDED) from error
 
@@ -53,21 +54,23 @@ def register() -> type:
             max_batch_size: int | None = None,
             bos: int | None = None,
             max_memory: int | None = DEFAULT_MEMORY,
-            **unknown: object,
         ):
-            """path: a directory, or a model; batch_size: "auto" and none given are ours; max_batch_size: its bound.
-
-            unknown: model_args that there are not; the first is refused by name. device: lm-eval's command line says
-            cuda:0 where nothing is said; without CUDA that is the processor.
-            """
+            """path: a directory, or a model; batch_size: "auto" and none given are ours; max_batch_size: its bound."""
             super().__init__()
-            for name in unknown:
-                raise HyenaError(f"model_args has {name}{nearest(name, ARGUMENTS)}: use {', '.join(ARGUMENTS)}")
             size = BATCH_SIZE if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
             size = size if max_batch_size is None else min(size, max_batch_size)
-            unsaid = device is None or (device == UNSAID and not torch.cuda.is_available())
-            model = path if isinstance(path, LanguageModel) else language_model(path, "auto" if unsaid else str(device))
-            self.harness = Harness(model, bos=bos, batch_size=size, max_memory=max_memory)
+            self.harness = Harness(_model(path, device), bos=bos, batch_size=size, max_memory=max_memory)
+
+        @classmethod
+        def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> "HyenaLM":
+            """From "path=DIR,bos=10"."""
+            return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+        @classmethod
+        def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> "HyenaLM":
+            """From a table of the same; `HyenaError` for an argument that there is not."""
+            _check_arguments(arg_dict)
+            return super().create_from_arg_obj(arg_dict, additional_config)
 
         def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
             """(context, continuation) each."""
@@ -82,6 +85,19 @@ def register() -> type:
             return self.harness.generate_until([request.args for request in requests])
 
     return HyenaLM
+
+
+def _check_arguments(names: Iterable[str]) -> None:
+    """One clear line for an argument that there is not."""
+    for name in names:
+        if name not in ARGUMENTS:
+            raise HyenaError(f"model_args has {name}{nearest(name, ARGUMENTS)}: use {', '.join(ARGUMENTS)}")
+
+
+def _model(path: str | Path | LanguageModel, device: str | None) -> LanguageModel:
+    """A model as it is, or a directory's. lm-eval says cuda:0 where nothing is said; without CUDA that is the processor."""
+    unsaid = device is None or (device == UNSAID and not torch.cuda.is_available())
+    return path if isinstance(path, LanguageModel) else language_model(path, "auto" if unsaid else str(device))
 
 
 def language_model(path: str | Path, device: str) -> LanguageModel:
